@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check lint types floors docs bench fuzz clean
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := lib9 ndbdb venti_store fossil_fs hubfs replicator spawngrid
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 12
+
+$(VENV)/ready: pyproject.toml constraints.txt debian-packages.txt $(wildcard lib9/fuse/*.c)
+	tools/setup run build
+	tools/venv $(VENV)
+
+setup: $(VENV)/ready  ## the virtual environment with this project in it
+
+demo: $(VENV)/ready  ## a directory becomes a score, a mount, a new score: on real files
+	sh tools/demo
+
+test: $(VENV)/ready  ## all tests that take less than minutes (REQUIRE=fuse,root: skips fail)
+	tools/setup test
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests
+
+test-long: $(VENV)/ready  ## everything, the long ones too
+	tools/setup test bench
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q --timeout 3600 tests
+
+check: lint types floors docs  ## lint, types, import floors, docs
+
+lint: $(VENV)/ready
+	$(BIN)/ruff format --check . && $(BIN)/ruff check --output-format concise .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+floors: $(VENV)/ready
+	for f in floors/*.toml; do $(BIN)/lint-imports --config $$f --no-cache > $(VENV)/floors.log 2>&1 || { cat $(VENV)/floors.log; exit 1; }; done
+
+docs: $(VENV)/ready
+	@true
+
+bench: $(VENV)/ready  ## the figures, beside the peers' (a table, and bench/results.jsonl)
+	tools/setup test bench
+	$(BIN)/python -m tests.bench
+
+clean:  ## remove what was built
+	rm -rf $(VENV) build docs/_build *.egg-info

@@ -1,0 +1,1 @@
+"""Files and directories on hash trees: vac, unvac and the fossil file system."""

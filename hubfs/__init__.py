@@ -1,0 +1,1 @@
+"""Pipe hubs: files that many read and many write."""

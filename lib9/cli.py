@@ -1,0 +1,108 @@
+"""The frame of every command: arguments in, one error line and a documented exit status out.
+
+A command is a module with `parser()` and `main(args)`; `entry(parser, main)` makes its entry
+point. Man pages, completion and the CLI reference are made from the same parsers. Heavy imports
+belong inside `main`, so that `--help` answers at once.
+"""
+
+import argparse
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lib9.errors import Exit, SpawngridError
+
+Main = Callable[[argparse.Namespace], int | None]
+
+EXIT_STATUS = """exit status:
+  0 done                     6 the store cannot be used
+  1 failed                   7 no space
+  2 wrong usage              8 the mount cannot be made or used
+  3 done in part, see stderr 9 refused: unsaved changes
+  4 not found               10 a peer did not answer
+  5 stored data is damaged"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line and exit status 2, with the house options."""
+
+    def __init__(self, prog: str | None = None, *, description: str = "", **rest: object) -> None:
+        rest.setdefault("epilog", EXIT_STATUS)
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **rest,  # type: ignore[arg-type]
+        )
+
+    def house_options(self) -> "Parser":
+        """Add -v and --debug; every top-level parser has them."""
+        self.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr")
+        self.add_argument("--debug", action="store_true", help="log everything, with tracebacks")
+        return self
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"{self.prog}: usage: {message} (see {self.prog} --help)\n")
+        raise SystemExit(int(Exit.USAGE))
+
+
+def entry(parser: Callable[[], Parser], main: Main) -> Callable[[], int]:
+    """Return the entry point of a command: parse argv, run `main`, turn errors into exit statuses."""
+
+    def run() -> int:
+        return run_command(parser(), main, sys.argv[1:])
+
+    return run
+
+
+def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
+    """Run one command with the arguments `argv` and return its exit status."""
+    args = parser.parse_args(argv)
+    program = parser.prog.split()[0]
+    debug = bool(getattr(args, "debug", False))
+    from lib9 import log
+
+    log.configure(program, verbosity=2 if debug else getattr(args, "verbose", 0))
+    try:
+        status = main(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader of stdout went away: nothing to tell, and nobody to tell it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return int(Exit.FAILED)
+    except (SpawngridError, OSError) as error:
+        if debug:
+            raise
+        return complain(program, error)
+    return int(status or Exit.OK)
+
+
+def complain(program: str, error: SpawngridError | OSError) -> int:
+    """Print the one line for `error` on stderr and return its exit status."""
+    sys.stderr.write(f"{program}: {error_line(error)}\n")
+    if isinstance(error, SpawngridError):
+        return int(error.exit_code)
+    return int(Exit.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Exit.FAILED)
+
+
+def error_line(error: Exception) -> str:
+    """Return `what: why` on one line, without control characters."""
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename
+        if isinstance(name, bytes):
+            name = os.fsdecode(name)
+        text = f"{name}: {error.strerror}" if name is not None else error.strerror
+    else:
+        text = str(error) or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object on a line of its own."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=True, separators=(",", ":")) + "\n")

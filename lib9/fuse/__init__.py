@@ -1,0 +1,1 @@
+"""The FUSE engine: the one place that knows pyfuse3 and the kernel's requests."""

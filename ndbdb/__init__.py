@@ -1,0 +1,1 @@
+"""Network database files, ndb(6): parse, query, append, check."""

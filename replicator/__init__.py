@@ -1,0 +1,1 @@
+"""Carrying blocks and names from one venti to others."""

@@ -1,0 +1,1 @@
+"""Environments on demand from any stored root."""

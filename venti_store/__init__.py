@@ -1,0 +1,1 @@
+"""Scores, blocks and the stores that keep them: venti."""
