@@ -47,7 +47,7 @@ class Hub:
     end: int = 0
     closed: bool = False
     readers: dict[int, Reader] = field(default_factory=dict)
-    _buffer: bytearray = field(init=False)
+    _buffer: bytearray = field(init=False, repr=False)
     _ends: list[int] = field(default_factory=list)  # message mode: where each message ends
     _first: int = 0  # the first of `_ends` that is still kept
     _numbers: "count[int]" = field(default_factory=lambda: count(1))

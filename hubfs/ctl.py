@@ -1,0 +1,158 @@
+"""The control file: the commands it takes and the status it shows. Pure.
+
+A command is a line: a word, then perhaps the name of one hub; without a name it holds for all hubs
+and those to come. The first three lines of the status are those of the original.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from hubfs.errors import BadCommand
+from hubfs.hub import Hub, Reader
+from hubfs.limit import Limiter
+from hubfs.namespace import Namespace, Node
+from lib9.errors import UsageError
+from lib9.sizes import parse_duration, parse_size
+
+COMMAND_SIZE_MAX = 4096  # bytes in one write to ctl
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a command asks of those who wait: readers to end, hubs whose waiters look again, quit."""
+
+    ended: list[Reader] = field(default_factory=list)
+    changed: list[Node] = field(default_factory=list)
+    quit: bool = False
+
+
+def run_command(names: Namespace, text: bytes) -> Effects:
+    """Carry out the lines of `text`; BadCommand or NoSuchHub, and then nothing was changed."""
+    if len(text) > COMMAND_SIZE_MAX:
+        raise BadCommand(f"command of {len(text)} bytes: at most {COMMAND_SIZE_MAX}")
+    try:
+        lines = [line.split() for line in text.decode().splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise BadCommand("command is not text") from None
+    effects = Effects()
+    for action in [_parse(names, words) for words in lines]:
+        action(effects)
+    return effects
+
+
+def _parse(names: Namespace, words: list[str]) -> Callable[[Effects], None]:
+    command, *rest = words
+    if command == "quit" and not rest:
+        return _quit
+    if command == "limit":
+        return _limit(names, rest)
+    if command == "eof" and len(rest) <= 1:
+        return partial(_eof, _targets(names, rest))
+    switch = _SWITCHES.get(command)
+    if switch is None or len(rest) > 1:
+        raise BadCommand(f"bad ctl message: {' '.join(words)[:80]}")
+    attribute, value = switch
+    return _switch(names, rest, attribute, value)
+
+
+_SWITCHES = {
+    "fear": ("fear", True),
+    "calm": ("fear", False),
+    "freeze": ("frozen", True),
+    "melt": ("frozen", False),
+    "trunc": ("only_new", True),
+    "notrunc": ("only_new", False),
+    "messages": ("messages", True),
+    "nomessages": ("messages", False),
+}
+
+
+def _targets(names: Namespace, rest: list[str]) -> list[Node]:
+    return [names.find(rest[0])] if rest else list(names.hubs())
+
+
+def _hub(node: Node) -> Hub:
+    assert node.hub is not None
+    return node.hub
+
+
+def _switch(
+    names: Namespace, rest: list[str], attribute: str, value: bool
+) -> Callable[[Effects], None]:
+    targets = _targets(names, rest)
+    if attribute == "messages" and not rest:
+        raise BadCommand("bad ctl message: messages and nomessages take the name of a hub")
+
+    def apply(effects: Effects) -> None:
+        if not rest:
+            setattr(names.settings, attribute, value)
+        for node in targets:
+            if attribute == "messages":
+                _hub(node).set_messages(value)
+            else:
+                setattr(_hub(node), attribute, value)
+        effects.changed += targets
+
+    return apply
+
+
+def _limit(names: Namespace, rest: list[str]) -> Callable[[Effects], None]:
+    """`limit HUB BYTES-A-SECOND [GAP [RESET]]`, `limit HUB none`."""
+    if not 2 <= len(rest) <= 4:
+        raise BadCommand("bad ctl message: limit HUB BYTES-A-SECOND|none [GAP [RESET]]")
+    node = names.find(rest[0])
+    limiter: Limiter | None = None
+    if rest[1] != "none":
+        try:
+            rate = parse_size(rest[1])
+            gap, reset = [parse_duration(word) for word in rest[2:]] + [0.0, 60.0][len(rest) - 2 :]
+        except UsageError as error:
+            raise BadCommand(f"bad ctl message: {error}") from None
+        if rate < 1:
+            raise BadCommand("bad ctl message: a rate is at least one byte a second")
+        limiter = Limiter(rate, int(gap * 1e9), reset)
+
+    def apply(_: Effects) -> None:
+        node.limiter = limiter
+
+    return apply
+
+
+def _eof(targets: list[Node], effects: Effects) -> None:
+    for node in targets:
+        effects.ended += _hub(node).end_of_file()
+    effects.changed += targets
+
+
+def _quit(effects: Effects) -> None:
+    effects.quit = True
+
+
+def status_text(names: Namespace, service: str) -> bytes:
+    """Return what `cat ctl` shows: the three lines of the original, then a line for each hub.
+
+    `bytes` are those kept; `lag` is that of the slowest reader, `lost` the sum over all readers.
+    """
+    s = names.settings
+    lines = [
+        f"\tHubfs {service} status (1 is active, 0 is inactive):",
+        (
+            f"Paranoid == {s.fear:d}  Frozen == {s.frozen:d}  "
+            f"Trunc == {s.only_new:d}  Applylimits == {s.limited:d}"
+        ),
+        f"Buffersize == {s.capacity}",
+    ]
+    for node in names.hubs():
+        hub = _hub(node)
+        readers = hub.readers.values()
+        lag = max((hub.lag(r) for r in readers), default=0)
+        lost = sum(hub.lost(r) for r in readers)
+        words = [f"bytes {len(hub)}", f"readers {len(readers)}", f"lag {lag}", f"lost {lost}"]
+        words += [
+            word
+            for word, on in (("fear", hub.fear), ("frozen", hub.frozen), ("messages", hub.messages))
+            if on
+        ]
+        lines.append(f"{node.path()}: {' '.join(words)}")
+    return ("\n".join(lines) + "\n").encode()
