@@ -7,7 +7,6 @@ belong inside `main`, so that `--help` answers at once.
 
 import argparse
 import errno
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -100,9 +99,16 @@ def error_line(error: Exception) -> str:
         text = f"{name}: {error.strerror}" if name is not None else error.strerror
     else:
         text = str(error) or type(error).__name__
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters, newlines and what is no text as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def print_json(value: object) -> None:
     """Print one JSON object on a line of its own."""
+    import json
+
     sys.stdout.write(json.dumps(value, ensure_ascii=True, separators=(",", ":")) + "\n")

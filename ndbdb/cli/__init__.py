@@ -1,0 +1,1 @@
+"""The commands ndbquery and ndbcheck."""

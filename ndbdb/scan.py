@@ -1,0 +1,60 @@
+"""Find the records that have a pair without parsing the others: a text search, then the grammar.
+
+A value stands in the text as it is, right behind `=` or `="`, so a search for that finds every
+candidate; only the records around candidates are parsed. A hundred thousand records take
+milliseconds, where parsing all of them takes a second.
+"""
+
+import re
+from collections.abc import Iterator
+from heapq import merge
+
+from ndbdb.parser import WHITE, parse
+from ndbdb.record import Pair, Record
+
+_RECORD_ENDS = re.compile(r"\n(?![ \t\r#])")
+
+
+def records_with(text: str, pair: Pair, file: str = "") -> Iterator[Record]:
+    """Yield the records of `text` that have `pair`, in order."""
+    done, counted, number = 0, 0, 1
+    for hit in _candidates(text, pair):
+        if hit < done:
+            continue
+        start = _record_start(text, hit, done)
+        ends = _RECORD_ENDS.search(text, hit)
+        done = ends.end() if ends else len(text)
+        number += text.count("\n", counted, start)
+        counted = start
+        for record in parse(text[start:done], file, number):
+            if pair in record.pairs():
+                yield record
+
+
+def _candidates(text: str, pair: Pair) -> Iterator[int]:
+    if pair.value:
+        plain, quoted = "=" + pair.value, '="' + pair.value
+        return merge(_finds(text, plain, WHITE + "\n"), _finds(text, quoted, '"\n'))
+    # the start of it: a long attribute may be cut within its last character
+    return _finds(text, pair.attr[:7] or "=")
+
+
+def _finds(text: str, needle: str, ends: str = "") -> Iterator[int]:
+    """Yield where `needle` stands in front of one of `ends`, or anywhere if there are none."""
+    position = text.find(needle)
+    while position >= 0:
+        after = position + len(needle)
+        if not ends or text[after : after + 1] in ends:
+            yield position
+        position = text.find(needle, position + 1)
+
+
+def _record_start(text: str, position: int, floor: int) -> int:
+    """Return where the record around `position` begins; nothing of it lies before `floor`."""
+    while True:
+        start = text.rfind("\n", floor, position) + 1 or floor
+        if start <= floor or text[start] not in WHITE + "#":
+            return start
+        if start == 1 or text[start - 2] == "\n":
+            return start  # an empty line before it
+        position = start - 1
