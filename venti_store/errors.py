@@ -57,3 +57,7 @@ class BadTree(SpawngridError):
     """A block from outside makes no sense as a part of a tree: depth, size, entry or root."""
 
     exit_code = Exit.DAMAGED
+
+
+class TreeTooLarge(SpawngridError):
+    """A stream would exceed what a hash tree can hold: 2^48 bytes, seven levels, its leaves."""
