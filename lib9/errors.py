@@ -30,3 +30,15 @@ class UsageError(SpawngridError):
     """What was asked makes no sense."""
 
     exit_code = Exit.USAGE
+
+
+class ProtocolError(SpawngridError):
+    """A conversation broke its rules; it cannot go on."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We were about to say what the protocol forbids at this point: a fault on this side."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer said what the protocol forbids: the connection ends."""
