@@ -1,0 +1,1 @@
+"""Directories as bytes: the records of vac and fossil, one table each; pure."""
