@@ -11,6 +11,11 @@ from errno import ENODATA, ENOSYS, EOPNOTSUPP
 
 Buffer = bytes | bytearray | memoryview
 
+DOT = (
+    1 << 62
+)  # offsets of `.` and `..` in a listing, which the engine adds; a file system's are below
+DOT_DOT = DOT + 1
+
 
 @dataclass(slots=True)
 class Attributes:
@@ -208,7 +213,8 @@ class Operations:
     async def readdir(self, ino: int, handle: int, offset: int, who: Caller) -> Iterable[Listed]:
         """List from `offset` (0: the start), lazily: the engine stops when its reply is full.
 
-        Without `.` and `..`. Offsets stay valid while entries come and go.
+        Without `.` and `..` (the engine adds them). Offsets, 0 < offset < DOT, stay valid while
+        entries come and go.
         """
         raise OSError(ENOSYS, "readdir")
 

@@ -1,0 +1,125 @@
+"""One mounted file system from hello to good-bye: `serve`.
+
+A process serves one mount at a time: pyfuse3 keeps its state in globals. The order at the end matters:
+the mount leaves the name space while requests are still answered (unmounting writes dirty pages back),
+then the loop ends, then the file system is told.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from threading import Lock
+
+import pyfuse3
+import trio
+
+from lib9.fuse import mounts
+from lib9.fuse.attach import Attached, attach
+from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
+from lib9.fuse.interface import MountOptions, Operations
+from lib9.fuse.stock import StockHandlers
+
+_log = logging.getLogger("lib9.fuse")
+_LEAVE_SECONDS = 10.0  # for requests under way when the mount is taken down
+_one_mount = Lock()
+
+
+class Served:
+    """A mount that is being served: what `ready` is told about it."""
+
+    def __init__(self, attached: Attached, engine: str) -> None:
+        self.point = attached.point
+        self.minor = attached.minor  # of the connection under /sys/fs/fuse/connections
+        self.engine = engine  # "shim" or "stock"
+
+
+async def serve(
+    operations: Operations,
+    mountpoint: bytes | Attached,
+    options: MountOptions,
+    *,
+    ready: Callable[[Served], None] = lambda _served: None,
+    stock: bool = False,
+) -> None:
+    """Serve `operations` until the mount point is unmounted; cancelling this unmounts it.
+
+    `mountpoint` may be a mount that `attach` (or `mount_first`) made before. `ready` is called once,
+    when the kernel has been answered and the mount can be used.
+    MountFailed if it cannot be mounted. A mount that is still in use when this is cancelled leaves
+    the name space at once and breaks for those who use it.
+    """
+    _log.debug("engine: stock, shim %s", "not wanted" if stock else "not built")
+    attached = mountpoint if isinstance(mountpoint, Attached) else attach(mountpoint, options)
+    said_hello = trio.Event()
+    async with (
+        _session(operations, attached, options, said_hello) as served,
+        trio.open_nursery() as nursery,
+    ):
+        loop = trio.CancelScope(shield=True)
+        ended = trio.Event()
+
+        async def answer_requests() -> None:
+            try:
+                with loop:
+                    await pyfuse3.main(max_tasks=options.max_tasks)
+            finally:
+                ended.set()
+
+        async def announce() -> None:
+            await said_hello.wait()
+            _set_read_ahead(attached, options.read_ahead_kib)
+            ready(served)
+
+        nursery.start_soon(answer_requests)
+        nursery.start_soon(announce)
+        try:
+            await ended.wait()
+        finally:
+            if not ended.is_set():
+                with trio.CancelScope(shield=True):
+                    await _leave(attached.point, ended)
+            loop.cancel()
+            nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await operations.destroy()
+
+
+@asynccontextmanager
+async def _session(
+    operations: Operations, attached: Attached, options: MountOptions, said_hello: trio.Event
+) -> AsyncIterator[Served]:
+    """libfuse's session over the descriptor; at the end the descriptor is closed."""
+    if not _one_mount.acquire(blocking=False):
+        raise RuntimeError("a process serves one mount at a time")
+    handlers = StockHandlers(operations, options, said_hello.set)
+    try:
+        pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
+        try:
+            yield Served(attached, "stock")
+        finally:
+            pyfuse3.close(unmount=False)
+    finally:
+        _one_mount.release()
+
+
+async def _leave(point: bytes, ended: trio.Event) -> None:
+    """Take the mount out of the name space while its requests are still answered."""
+    try:
+        await trio.to_thread.run_sync(mounts.unmount, point)
+    except MountBusy:
+        _log.warning("%s: in use: those who use it lose it", point.decode(errors="replace"))
+        try:
+            await trio.to_thread.run_sync(lambda: mounts.unmount(point, lazy=True))
+        except (MountFailed, NotMounted) as error:
+            _log.error("%s", error)
+    except (MountFailed, NotMounted) as error:
+        _log.error("%s", error)
+    with trio.move_on_after(_LEAVE_SECONDS):
+        await ended.wait()
+        return
+
+
+def _set_read_ahead(attached: Attached, kib: int) -> None:
+    mount = next((m for m in mounts.read_mounts() if m.is_fuse and m.minor == attached.minor), None)
+    if mount is None or not mounts.set_read_ahead(mount, kib):
+        _log.info("read-ahead stays at the kernel's default: only root may set it")
