@@ -116,6 +116,17 @@ class DataFiles:
             at = hole + -hole % unit
             yield max(first, start), min(at, end)
 
+    def tidy(self, number: int, unit: int) -> None:
+        """Free what lies in units that are not present: a killed write did not get to their start."""
+        descriptor = self.descriptor(number)
+        end = os.fstat(descriptor).st_size
+        at = 0
+        for start, stop in [*self.present(number, 0, end, unit), (end, end)]:
+            with suppress(OSError):  # ENXIO: no data before `start`
+                if os.lseek(descriptor, at, os.SEEK_DATA) < start:
+                    self.punch(number, at, start - at)
+            at = stop
+
     def sync(self, numbers: Iterable[int]) -> None:
         """Put the bytes of these layers on stable storage; may be called from a worker thread."""
         for number in numbers:

@@ -22,7 +22,7 @@ GONE: Final = 0  # the inode of a name that the base has and the mount has not
 NOT_COUNTED: Final = 0xFFFFFFFF  # `subdirs` of a directory whose base was never counted
 INLINE_SIZE_MAX: Final = 64 << 10  # bytes of a file kept in the metadata
 
-_FIXED: Final = struct.Struct("<QIIIQIQqqqqQqIBBBBB")
+_FIXED: Final = struct.Struct("<QIIIQIQqqqqQqIIBBBBB")
 _LAYER: Final = struct.Struct("<QQ")
 _NUMBER: Final = struct.Struct(">Q")
 
@@ -40,6 +40,7 @@ class Layer(NamedTuple):
 class Inode(NamedTuple):
     """A changed inode. Times in nanoseconds; `link` is a slot of the links or -1.
 
+    `unit`: bytes in a unit of the layers. Of a directory, `rdev` is what its base adds to qids.
     `content`, `meta`, `xattr_stream` are packed entries of the base, b"" for none. The bytes of a
     file are those of `content`, then of the layers, the last on top.
     """
@@ -58,6 +59,7 @@ class Inode(NamedTuple):
     qid: int
     link: int
     subdirs: int
+    unit: int
     flags: int
     content: bytes
     meta: bytes
@@ -67,7 +69,7 @@ class Inode(NamedTuple):
 
 def pack_inode(inode: Inode) -> bytes:
     fixed = _FIXED.pack(
-        *inode[:15],
+        *inode[:16],
         len(inode.content),
         len(inode.meta),
         len(inode.xattr_stream),
@@ -82,14 +84,14 @@ def unpack_inode(data: bytes) -> Inode:
     if len(data) < _FIXED.size:
         raise ScratchDamaged("an inode of its metadata is cut short")
     fields = _FIXED.unpack_from(data)
-    content, meta, xattrs, layers = fields[15:]
+    content, meta, xattrs, layers = fields[16:]
     a = _FIXED.size + content
     b = a + meta
     c = b + xattrs
     if len(data) != c + layers * _LAYER.size:
         raise ScratchDamaged("an inode of its metadata has a wrong length")
     stack = tuple(Layer(*pair) for pair in _LAYER.iter_unpack(data[c:])) if layers else ()
-    return Inode._make((*fields[:15], data[_FIXED.size : a], data[a:b], data[b:c], stack))
+    return Inode._make((*fields[:16], data[_FIXED.size : a], data[a:b], data[b:c], stack))
 
 
 def inode_key(ino: int) -> bytes:

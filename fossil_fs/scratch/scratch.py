@@ -107,21 +107,22 @@ class Scratch(Records):
         """Drop what a killed process left half done; return the highest layer number."""
         for batch in self._orphans():
             self.metadata.apply(batch)
-        sizes: dict[int, int | None] = {}
+        known: set[int] = set()
         for _, value in self.scan(b"i"):
             inode = unpack_inode(value)
-            for layer in inode.layers:
-                sizes[layer.number] = None
+            known.update(layer.number for layer in inode.layers)
             if inode.layers:
-                sizes[inode.layers[-1].number] = inode.size
-        for number in self.files.numbers():
-            if number not in sizes:
-                self.files.condemn([number])
-            elif (size := sizes[number]) is not None and self.files.length(number) > size:
-                # bytes of a write that was never acknowledged
-                self.files.truncate(number, size)
+                self._cut_unacknowledged(inode)
+        self.files.condemn(number for number in self.files.numbers() if number not in known)
         self.commit()
-        return max(sizes, default=0)
+        return max(known, default=0)
+
+    def _cut_unacknowledged(self, inode: Inode) -> None:
+        """Take out of a file's top layer what a write left there that did not return."""
+        number = inode.layers[-1].number
+        if self.files.length(number) > inode.size:
+            self.files.truncate(number, inode.size)
+        self.files.tidy(number, inode.unit)
 
     def _orphans(self) -> Iterator[list[Op]]:
         inos = [records.unpack_number(rest) for rest, _ in self.scan(b"o")]

@@ -44,7 +44,7 @@ def make(tmp_path: Path, size: int = 32 << 20) -> Scratch:
 
 
 def a_file(**fields: object) -> Inode:
-    plain = Inode(1, 0o100644, 0, 0, 0, 1, 0, 0, 0, 0, 0, 5, -1, 0, 0, b"", b"", b"", ())
+    plain = Inode(1, 0o100644, 0, 0, 0, 1, 0, 0, 0, 0, 0, 5, -1, 0, UNIT, 0, b"", b"", b"", ())
     return plain._replace(**fields)  # type: ignore[arg-type]
 
 
@@ -188,6 +188,17 @@ def test_punched_pages_stay_present(tmp_path: Path) -> None:
     files.punch(1, UNIT + 4096, UNIT - 4096)
     assert list(files.present(1, 0, 4 * UNIT, UNIT)) == [(0, 2 * UNIT)]
     assert files.read(1, UNIT, UNIT) == bytes(UNIT)
+    files.close()
+
+
+def test_what_a_killed_write_left_is_taken_out(tmp_path: Path) -> None:
+    files = DataFiles(os.fsencode(tmp_path / "data"))
+    files.write(1, UNIT, b"x" * UNIT)
+    files.write(1, 4096, b"y" * 8192)  # unit 0 without its first page
+    files.write(1, 3 * UNIT - 4096, b"z" * 4096)  # unit 2 likewise
+    files.tidy(1, UNIT)
+    assert files.read(1, 0, 3 * UNIT) == bytes(UNIT) + b"x" * UNIT + bytes(UNIT)
+    assert files.allocated == UNIT
     files.close()
 
 
