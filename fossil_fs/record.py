@@ -22,7 +22,6 @@ from fossil_fs.format.direntry import (
 from fossil_fs.format.mode import to_linux, to_stored
 from fossil_fs.format.names import show_name
 from fossil_fs.format.section import Extra, pack_extra, unpack_extra
-from fossil_fs.format.xattrs import INLINE_MAX
 from fossil_fs.node import NO_OWNERS, Node, Owners
 from venti_store.errors import BadTree
 from venti_store.hashtree.entry import Entry
@@ -30,7 +29,8 @@ from venti_store.score import Buffer, Family
 
 SECOND: Final = 1_000_000_000
 _ERA: Final = 1 << 32
-_U32: Final = 0xFFFFFFFF
+MAJOR_MAX: Final = 0xFFF  # what the kernel's dev_t has room for
+MINOR_MAX: Final = 0xFFFFF
 _DEVICE = re.compile(rb"([bc]) (\d{1,10}) (\d{1,10})\0*", re.ASCII)
 DEVICE_TEXT_MAX: Final = 32  # bytes in the content of a classic device file
 
@@ -186,7 +186,7 @@ def to_node(
         mtime_ns=(entry.mtime + era * _ERA) * SECOND + nanoseconds,
         qid=(entry.qid + qid_offset) & (2**64 - 1),
         size=content.size if sized else 0,
-        rdev=os.makedev(*extra.device) if is_device and extra.device is not None else 0,
+        rdev=_rdev(*extra.device) if is_device and extra.device is not None else 0,
         content=content if meta is not None or keeps_content else None,
         meta=meta,
         xattrs=extra.xattrs,
@@ -225,12 +225,13 @@ def device_text(node: Node) -> bytes:
 def parse_device(text: bytes) -> tuple[int, int]:
     """Return (file type, st_rdev) for the content of a classic device file; else BadTree."""
     match = _DEVICE.fullmatch(text)
-    if match is None or max(int(match[2]), int(match[3])) > _U32:
+    if match is None:
         raise BadTree(f"not a device: {show_name(text)}")
     kind = stat.S_IFBLK if match[1] == b"b" else stat.S_IFCHR
-    return kind, os.makedev(int(match[2]), int(match[3]))
+    return kind, _rdev(int(match[2]), int(match[3]))
 
 
-def fits_inline(packed_xattrs: bytes) -> bool:
-    """Tell whether extended attributes of this packed form stay in the record."""
-    return len(packed_xattrs) <= INLINE_MAX
+def _rdev(major: int, minor: int) -> int:
+    if major > MAJOR_MAX or minor > MINOR_MAX:
+        raise BadTree(f"not a device: {major} {minor}")
+    return os.makedev(major, minor)

@@ -9,10 +9,16 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from fossil_fs.directory.read import Directory, Report
-from fossil_fs.directory.write import DirectoryWriter, PackRecord
+from fossil_fs.directory.write import DirectoryWriter, PackRecord, slot_entries
+from fossil_fs.format.metablock import MAGIC
+from fossil_fs.format.names import check_name
 from fossil_fs.node import Node
-from fossil_fs.record import pack_record
-from venti_store.hashtree.entry import Entry
+from fossil_fs.record import Record, is_native, pack_record, slot_count, unpack_record
+from venti_store.hashtree.entry import Entry, entry_size, pack_entry
+from venti_store.hashtree.read import read_blocks
+from venti_store.hashtree.shape import slots_per_leaf
+from venti_store.hashtree.slots import slot_count as tree_slot_count
+from venti_store.hashtree.update import update
 from venti_store.interfaces import BlockReader, BlockSink
 
 Changes = Mapping[bytes, Node | None]  # name to its new node; None: the name goes
@@ -53,6 +59,10 @@ async def edit_streams(
 ) -> tuple[Entry, Entry]:
     """Do what `edit_directory` does, with records of another form."""
     old = Directory(store, source, meta, report=report)
+    if source is not None and meta is not None:
+        patches = _Patches(store, source, meta, pack)
+        if await patches.collect(old, changes, sink):
+            return await patches.apply(sink)
     writer = DirectoryWriter(sink, pack)
     async for name, node in _merged(old, changes):
         writer.add(name, node)
@@ -81,3 +91,67 @@ async def _merged(old: Directory, changes: Changes) -> AsyncIterator[tuple[bytes
         if changed is not None:
             yield pending, changed
         pending = next(names, None)
+
+
+class _Patches:
+    """Blocks of both streams as they are to be, by their numbers."""
+
+    def __init__(self, store: BlockReader, source: Entry, meta: Entry, pack: PackRecord) -> None:
+        self._store = store
+        self._source = source
+        self._meta = meta
+        self._pack = pack
+        self._entry_size = entry_size(store.family)
+        self._per_leaf = slots_per_leaf(source.dsize, self._entry_size)
+        self._meta_blocks: dict[int, bytearray] = {}
+        self._leaves: dict[int, bytearray] = {}
+
+    async def collect(self, old: Directory, changes: Changes, sink: BlockSink) -> bool:
+        """Tell whether every change is in place; if so, all of them are collected."""
+        native = is_native(self._store.family)
+        for name in sorted(changes):
+            node = changes[name]
+            found = await old.locate(check_name(name)) if node is not None else None
+            if node is None or found is None:
+                return False
+            number, block, position = found
+            record = unpack_record(block.record(position))
+            if not native and (record.extra is None or block.magic != MAGIC):
+                return False  # not of our writing, perhaps not in our order
+            offset, length = block.slots[position]
+            slot = record.entry.entry
+            packed = self._pack(name, node, slot)
+            count = slot_count(self._store.family, node)
+            if len(packed) != length or not self._same_slots(record, slot, count):
+                return False
+            patched = self._meta_blocks.setdefault(number, bytearray(block.data))
+            patched[offset : offset + length] = packed
+            if record.slots:
+                await self._patch_slots(slot, slot_entries(sink, node))
+            if len(self._meta_blocks) + len(self._leaves) > _PATCHES_MAX:
+                return False
+        return True
+
+    def _same_slots(self, record: Record, first: int, count: int) -> bool:
+        """Tell whether a node of `count` slots can have those of `record`: in a row, and there."""
+        slots = [slot for slot, _ in record.slots]
+        end = tree_slot_count(self._store.family, self._source)
+        return slots == list(range(first, first + count)) and first + count <= end
+
+    async def _patch_slots(self, first: int, entries: list[Entry]) -> None:
+        size, room = self._entry_size, self._entry_size * self._per_leaf
+        for slot, entry in enumerate(entries, first):
+            number, index = divmod(slot, self._per_leaf)
+            if number not in self._leaves:
+                (leaf,) = await read_blocks(self._store, self._source, number, 1)
+                self._leaves[number] = bytearray(leaf[:room].ljust(room, b"\0"))
+            packed = pack_entry(self._store.family, entry)
+            self._leaves[number][index * size : (index + 1) * size] = packed
+
+    async def apply(self, sink: BlockSink) -> tuple[Entry, Entry]:
+        source, meta = self._source, self._meta
+        leaves, blocks = sorted(self._leaves.items()), sorted(self._meta_blocks.items())
+        return (
+            await update(self._store, sink, source, leaves, size=source.size),
+            await update(self._store, sink, meta, blocks, size=meta.size),
+        )

@@ -1,0 +1,130 @@
+"""A directory that was written is read back, name by name and as a list, and is canonical."""
+
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fossil_fs.directory import Directory, DirectoryWriter, edit_directory, write_directory
+from fossil_fs.node import Node
+from tests.fossil_fs.kit import DictStore, run
+from tests.fossil_fs.nodes import names, nodes, short_names, stubs
+from venti_store.errors import BadTree
+from venti_store.hashtree.entry import Entry
+from venti_store.interfaces import Batch
+from venti_store.score import BLAKE3, SHA1, Family
+
+FAMILIES = pytest.mark.parametrize("family", [BLAKE3, SHA1], ids=["native", "classic"])
+
+
+def small(family: Family, number: int) -> Node:
+    data = b"%d" % number
+    entry = Entry(family.score(data), len(data), 8192, 8192, 0)
+    return Node(
+        stat.S_IFREG | 0o644, 1000, 100, number * 10**9 + 5, number, len(data), content=entry
+    )
+
+
+def written(family: Family, entries: dict[bytes, Node]) -> tuple[DictStore, Entry, Entry]:
+    store, batch = DictStore(family), Batch(family)
+    source, meta = write_directory(batch, sorted(entries.items()))
+    store.take(batch)
+    return store, source, meta
+
+
+async def listed(directory: Directory, after: bytes = b"") -> list[tuple[bytes, Node]]:
+    return [item async for batch in directory.entries(after) for item in batch]
+
+
+def directories(
+    family: Family, keys: st.SearchStrategy[bytes]
+) -> st.SearchStrategy[dict[bytes, Node]]:
+    values = nodes(family) if family is SHA1 else nodes(family) | stubs()
+    return st.dictionaries(keys, values, max_size=12)
+
+
+@FAMILIES
+@given(st.data())
+def test_reads_what_was_written(family: Family, data: st.DataObject) -> None:
+    entries = data.draw(directories(family, names | short_names))
+    store, source, meta = written(family, entries)
+    directory = Directory(store, source, meta)
+    assert run(listed(directory)) == sorted(entries.items())
+    for name, node in entries.items():
+        assert run(directory.lookup(name)) == node
+    other = data.draw(names | short_names)
+    assert run(directory.lookup(other)) == entries.get(other)
+    assert run(listed(directory, other)) == sorted(
+        item for item in entries.items() if item[0] > other
+    )
+
+
+@FAMILIES
+@given(st.data())
+def test_edit_is_write_of_the_result(family: Family, data: st.DataObject) -> None:
+    entries = data.draw(directories(family, short_names))
+    store, source, meta = written(family, entries)
+    known = st.sampled_from(sorted(entries)) if entries else short_names
+    value = nodes(family) if family is SHA1 else nodes(family) | stubs()
+    changes = data.draw(st.dictionaries(known | short_names, st.none() | value, max_size=5))
+    expected = {k: v for k, v in {**entries, **changes}.items() if v is not None}
+    batch = Batch(family)
+    edited = run(edit_directory(store, batch, source, meta, changes))
+    store.take(batch)
+    assert edited == written(family, expected)[1:]
+    assert run(listed(Directory(store, *edited))) == sorted(expected.items())
+
+
+def counted(family: Family, number: int) -> dict[bytes, Node]:
+    return {b"file%06d" % n: small(family, n) for n in range(number)}
+
+
+@FAMILIES
+@pytest.mark.parametrize("number", [1000, 20_000])
+def test_edit_in_place(family: Family, number: int) -> None:
+    entries = counted(family, number)
+    store, source, meta = written(family, entries)
+    name = b"file%06d" % (number // 3)
+    changed = small(family, 7777)
+    store.reads, batch = 0, Batch(family)
+    edited = run(edit_directory(store, batch, source, meta, {name: changed}))
+    assert store.reads <= 20
+    assert len(batch.blocks) <= 6
+    assert edited == written(family, entries | {name: changed})[1:]
+
+
+@FAMILIES
+def test_lookup_in_a_large_directory_reads_few_blocks(family: Family) -> None:
+    store, source, meta = written(family, counted(family, 20_000))
+    directory = Directory(store, source, meta)
+    for number in (0, 7, 19_999, 10_000):
+        store.reads = 0
+        assert run(directory.lookup(b"file%06d" % number)) == small(family, number)
+        assert store.reads <= 14
+    store.reads = 0
+    assert run(directory.lookup(b"file004567x")) is None
+    if family is BLAKE3:
+        assert store.reads <= 14
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"..", b"a/b", b"a\0b", b"x" * 256])
+def test_writes_no_bad_name(name: bytes) -> None:
+    with pytest.raises(BadTree):
+        DirectoryWriter(Batch(BLAKE3)).add(name, small(BLAKE3, 1))
+
+
+def test_writes_in_order_only() -> None:
+    writer = DirectoryWriter(Batch(BLAKE3))
+    writer.add(b"b" * 255, small(BLAKE3, 1))
+    for name in (b"a", b"b" * 255):
+        with pytest.raises(ValueError, match="after"):
+            writer.add(name, small(BLAKE3, 1))
+
+
+def test_empty_directory() -> None:
+    store, source, meta = written(BLAKE3, {})
+    assert (source.size, meta.size, store.blocks) == (0, 0, {})
+    for directory in (Directory(store, source, meta), Directory(store, None, None)):
+        assert run(listed(directory)) == []
+        assert run(directory.lookup(b"x")) is None

@@ -1,1 +1,0 @@
-"""The stores, all with the interface of venti_store.interfaces."""
