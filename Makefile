@@ -36,8 +36,10 @@ types: $(VENV)/ready
 floors: $(VENV)/ready
 	for f in floors/*.toml; do $(BIN)/lint-imports --config $$f --no-cache > $(VENV)/floors.log 2>&1 || { cat $(VENV)/floors.log; exit 1; }; done
 
-docs: $(VENV)/ready
-	@true
+docs: $(VENV)/ready  ## HTML, man pages and bash completion, into docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b man docs docs/_build/man
+	$(BIN)/python -m docs._ext.completion docs/_build/completion
 
 bench: $(VENV)/ready  ## the figures, beside the peers' (a table, and bench/results.jsonl)
 	tools/setup test bench
