@@ -25,7 +25,7 @@ ENTRY: Final = (
     Field("psize", "H", "size of pointer blocks"),
     Field("dsize", "H", "size of data blocks, or of the blocks of a directory"),
     Field("flags", "B", "the flags below"),
-    Field("", "5x", "zero"),
+    Field("reserved", "5x", "zero"),
     Field("size", "6s", "bytes in the stream, below 2^48"),
     Field("score", "{score}s", "the top block"),
 )
