@@ -1,0 +1,192 @@
+"""Sparse files: the changed bytes of one file each. What is data and not a hole in them was changed.
+
+A layer is filled by whole units (a multiple of the tree's block size and of 4 KiB pages), always
+from the unit's first page on. So a unit is *present* if and only if its first page is data, and
+then all of its bytes are those of the sparse file: a hole further on in it reads as zeros. No other
+map is kept, and none can be lost: SEEK_DATA is the map.
+"""
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final
+
+DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
+PAGE: Final = 4096
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
+
+
+class DataFiles:
+    """The layers in one directory, by number."""
+
+    def __init__(self, directory: bytes) -> None:
+        self._directory = directory
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        self._descriptors: OrderedDict[int, int] = OrderedDict()
+        self._sizes: dict[int, int] = {}  # bytes on disk of each layer
+        self._unsynced: set[int] = set()
+        self._condemned: list[int] = []
+        self.allocated = 0
+        for name in os.listdir(directory):
+            self._account(int(name), os.stat(self._path(int(name))).st_blocks)
+
+    def numbers(self) -> list[int]:
+        return list(self._sizes)
+
+    def _path(self, number: int) -> bytes:
+        return os.path.join(self._directory, b"%d" % number)
+
+    def _account(self, number: int, blocks: int) -> None:
+        self.allocated += blocks * 512 - self._sizes.get(number, 0)
+        self._sizes[number] = blocks * 512
+
+    def descriptor(self, number: int) -> int:
+        """Return a descriptor of the layer, which is made if it does not exist."""
+        descriptor = self._descriptors.get(number)
+        if descriptor is not None:
+            self._descriptors.move_to_end(number)
+            return descriptor
+        while len(self._descriptors) >= DESCRIPTORS_MAX:
+            os.close(self._descriptors.popitem(last=False)[1])
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = self._descriptors[number] = os.open(self._path(number), flags, 0o600)
+        self._sizes.setdefault(number, 0)
+        return descriptor
+
+    def write(self, number: int, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data`; OSError leaves no more than a part of it."""
+        descriptor = self.descriptor(number)
+        self._unsynced.add(number)
+        try:
+            written = os.pwrite(descriptor, data, offset)
+            while written < len(data):
+                written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
+        finally:
+            self._account(number, os.fstat(descriptor).st_blocks)
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Return `size` bytes; zeros beyond the sparse file's end."""
+        data = os.pread(self.descriptor(number), size, offset)
+        return data if len(data) == size else data + bytes(size - len(data))
+
+    def length(self, number: int) -> int:
+        """Return the sparse file's length; it may be less than what is visible of it."""
+        return os.fstat(self.descriptor(number)).st_size
+
+    def truncate(self, number: int, size: int) -> None:
+        descriptor = self.descriptor(number)
+        self._unsynced.add(number)
+        os.ftruncate(descriptor, size)
+        self._account(number, os.fstat(descriptor).st_blocks)
+
+    def punch(self, number: int, offset: int, length: int) -> None:
+        """Free the pages of a range, which reads as zeros then."""
+        self._fallocate(number, _KEEP_SIZE | _PUNCH_HOLE, offset, length)
+
+    def reserve(self, number: int, offset: int, length: int) -> None:
+        """Take disk space for a range without making any of it data."""
+        self._fallocate(number, _KEEP_SIZE, offset, length)
+
+    def _fallocate(self, number: int, mode: int, offset: int, length: int) -> None:
+        descriptor = self.descriptor(number)
+        self._unsynced.add(number)
+        fallocate(descriptor, mode, offset, length)
+        self._account(number, os.fstat(descriptor).st_blocks)
+
+    def present(self, number: int, start: int, end: int, unit: int) -> Iterator[tuple[int, int]]:
+        """Give the ranges of present units that overlap [start, end), merged, cut to it."""
+        descriptor = self.descriptor(number)
+        at = start - start % unit
+        while at < end:
+            try:
+                data = os.lseek(descriptor, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            first = max(at, data - data % unit)
+            if data != first:  # this unit's first page is a hole: the unit is not present
+                at = first + unit
+                continue
+            if first >= end:
+                return
+            hole = os.lseek(descriptor, first, os.SEEK_HOLE)
+            at = hole + -hole % unit
+            yield max(first, start), min(at, end)
+
+    def tidy(self, number: int, unit: int) -> None:
+        """Free what lies in units that are not present: a killed write did not get to their start."""
+        descriptor = self.descriptor(number)
+        end = os.fstat(descriptor).st_size
+        at = 0
+        for start, stop in [*self.present(number, 0, end, unit), (end, end)]:
+            with suppress(OSError):  # ENXIO: no data before `start`
+                if os.lseek(descriptor, at, os.SEEK_DATA) < start:
+                    self.punch(number, at, start - at)
+            at = stop
+
+    def sync(self, numbers: Iterable[int]) -> None:
+        """Put the bytes of these layers on stable storage; may be called from a worker thread."""
+        for number in numbers:
+            if number not in self._unsynced:
+                continue
+            self._unsynced.discard(number)
+            try:
+                # a descriptor of its own: the loop may close the shared one meanwhile
+                descriptor = os.open(self._path(number), os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # dropped meanwhile
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                self._unsynced.add(number)
+                raise
+            finally:
+                os.close(descriptor)
+
+    def unsynced(self) -> list[int]:
+        return list(self._unsynced)
+
+    def condemn(self, numbers: Iterable[int]) -> None:
+        """Drop these layers once the metadata that does without them is on stable storage."""
+        self._condemned += numbers
+
+    def has_condemned(self) -> bool:
+        return bool(self._condemned)
+
+    def drop_condemned(self, keep_below: int = 0) -> None:
+        """Remove condemned layers, but for those numbered below `keep_below`: a save reads them."""
+        kept = []
+        for number in self._condemned:
+            if number < keep_below:
+                kept.append(number)
+            else:
+                self._drop(number)
+        self._condemned = kept
+
+    def _drop(self, number: int) -> None:
+        descriptor = self._descriptors.pop(number, None)
+        if descriptor is not None:
+            os.close(descriptor)
+        if number in self._sizes:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(number))
+            self.allocated -= self._sizes.pop(number)
+        self._unsynced.discard(number)
+
+    def close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+
+def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
+    """Call fallocate(2), which Python has in its POSIX form only."""
+    import ctypes
+
+    call = ctypes.CDLL(None, use_errno=True).fallocate
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    if call(descriptor, mode, offset, length) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

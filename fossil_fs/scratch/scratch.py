@@ -1,0 +1,282 @@
+"""A scratch that is open: metadata and layers as one thing that a kill or a power cut leaves whole.
+
+Who keeps which promise:
+
+- A mutation is one `apply`. On return a kill -9 does not lose it.
+- Bytes go to a layer before the `apply` that makes them visible.
+- `fsync` puts layers, then the journal, on stable storage.
+- A commit syncs every layer that was written, then commits the metadata: the environment never
+  points at data that is not there. Layers that the metadata no longer needs go after the commit.
+- New data is admitted before it is written (`admit`), so the cap is never passed.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from errno import ENOSPC
+from typing import Final
+
+from fossil_fs.scratch import records
+from fossil_fs.scratch.budget import SIZE_MIN, Budget
+from fossil_fs.scratch.datafiles import DataFiles
+from fossil_fs.scratch.errors import ScratchDamaged, ScratchForeign
+from fossil_fs.scratch.journal import Op, delete
+from fossil_fs.scratch.metadata import Metadata, Snapshot, View
+from fossil_fs.scratch.place import Identity, lock_place, read_identity
+from fossil_fs.scratch.records import Inode, inode_key, unpack_inode
+from lib9.faults import fault
+from lib9.waiting import in_thread
+
+CHANGES_MAX: Final = 10_000  # mutations between two commits: what a resume has to replay
+COMPACT_MIN: Final = 1 << 20  # bytes of free pages that are worth a copy of the metadata
+_BATCH: Final = 1000
+
+
+class Records(View):
+    """A view with the records' names; of the scratch as it is, or of a snapshot."""
+
+    def inode(self, ino: int) -> Inode | None:
+        value = self.get(inode_key(ino))
+        return None if value is None else unpack_inode(value)
+
+    def child(self, directory: int, name: bytes) -> int | None:
+        """Return the inode under a name, GONE where the base's name is gone, None: ask the base."""
+        value = self.get(records.name_key(directory, name))
+        return None if value is None else records.unpack_number(value)
+
+    def children(self, directory: int, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Give (name, inode or GONE), sorted; the scratch must not change meanwhile."""
+        for name, value in self.scan(records.name_key(directory, b""), after):
+            yield name, records.unpack_number(value)
+
+    def linked(self, slot: int) -> int | None:
+        value = self.get(records.link_key(slot))
+        return None if value is None else records.unpack_number(value)
+
+
+class Frozen(Records):
+    """The scratch as it was when a save began."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot.transaction)
+        self._snapshot = snapshot
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+
+class Scratch(Records):
+    """An open scratch; one process has it at a time. `base` is the score it stands on now."""
+
+    def __init__(self, directory: bytes) -> None:
+        """Open, and bring to where the last acknowledged operation left it.
+
+        NoSuchScratch, ScratchInUse, ScratchForeign, ScratchDamaged.
+        """
+        self.directory = directory
+        self.identity: Identity = read_identity(directory)
+        if self.identity.size < SIZE_MIN:
+            raise ScratchForeign(f"{os.fsdecode(directory)}: a cap of {self.identity.size} bytes")
+        self._lock = lock_place(directory)
+        try:
+            for name in (b"metadata.new",):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(directory, name))
+            self.metadata = Metadata(directory)
+            self.files = DataFiles(os.path.join(directory, b"data"))
+            self.budget = Budget(self.identity.size)
+            self.frozen_below = 0  # layers with a lower number are read by a save: leave them alone
+            self._snapshots = 0
+            self._version = self.metadata.generation << 32
+            self._layers = self._recover()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    @property
+    def transaction(self) -> object:  # the metadata replaces it at each commit
+        return self.metadata.transaction
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.metadata.get(key)
+
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return self.metadata.scan(prefix, after)
+
+    def _recover(self) -> int:
+        """Drop what a killed process left half done; return the highest layer number."""
+        for batch in self._orphans():
+            self.metadata.apply(batch)
+        known: set[int] = set()
+        for _, value in self.scan(b"i"):
+            inode = unpack_inode(value)
+            known.update(layer.number for layer in inode.layers)
+            if inode.layers:
+                self._cut_unacknowledged(inode)
+        self.files.condemn(number for number in self.files.numbers() if number not in known)
+        self.commit()
+        return max(known, default=0)
+
+    def _cut_unacknowledged(self, inode: Inode) -> None:
+        """Take out of a file's top layer what a write left there that did not return."""
+        number = inode.layers[-1].number
+        if self.files.length(number) > inode.size:
+            self.files.truncate(number, inode.size)
+        self.files.tidy(number, inode.unit)
+
+    def _orphans(self) -> Iterator[list[Op]]:
+        inos = [records.unpack_number(rest) for rest, _ in self.scan(b"o")]
+        for ino in inos:
+            yield [*self.forget_inode(ino), delete(records.orphan_key(ino))]
+
+    def forget_inode(self, ino: int) -> list[Op]:
+        """Return the mutation that drops all records of an inode, but for names that lead to it."""
+        ops = [delete(inode_key(ino)), delete(records.content_key(ino))]
+        for prefix in (records.xattr_key(ino, b""), records.name_key(ino, b"")):
+            ops += [delete(prefix + rest) for rest, _ in self.scan(prefix)]
+        return ops
+
+    @property
+    def base(self) -> str:
+        value = self.get(records.state_key(b"base"))
+        return value.decode() if value else self.identity.base
+
+    def next_version(self) -> int:
+        """Return a number that no record of this scratch has had."""
+        self._version += 1
+        return self._version
+
+    def next_layer(self) -> int:
+        """Return a number that no layer has had."""
+        self._layers += 1
+        return self._layers
+
+    def layer_is_open(self, number: int) -> bool:
+        """Tell whether a layer may be written: no save reads it."""
+        return number >= self.frozen_below
+
+    def apply(self, ops: Sequence[Op]) -> None:
+        """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full."""
+        self.metadata.apply(ops)
+        if self._overdue():
+            self.commit()
+
+    def _overdue(self) -> bool:
+        """Tell whether a commit cannot wait for the task that usually makes it."""
+        metadata, budget = self.metadata, self.budget
+        return metadata.journal.size > budget.journal_max or metadata.dirty > budget.dirty_max
+
+    @property
+    def commit_is_due(self) -> bool:
+        metadata, budget = self.metadata, self.budget
+        return (
+            metadata.changes > CHANGES_MAX
+            or metadata.journal.size > budget.journal_max // 2
+            or metadata.dirty > budget.dirty_max // 2
+        )
+
+    @property
+    def is_uncommitted(self) -> bool:
+        return self.metadata.changes > 0
+
+    def commit(self) -> None:
+        """Put everything on stable storage, and free what is no longer needed."""
+        self.files.sync(self.files.unsynced())
+        fault("commit.data-synced")
+        self.metadata.commit()
+        self.files.drop_condemned(self.frozen_below)
+
+    async def commit_gently(self) -> None:
+        """Commit, with the long part, syncing layers, in a worker thread."""
+        numbers = self.files.unsynced()
+        if numbers:
+            await in_thread(lambda: self.files.sync(numbers))
+        self.commit()
+
+    async def fsync(self, layers: Sequence[int]) -> None:
+        """Put these layers and every mutation so far on stable storage."""
+
+        def sync() -> None:
+            self.files.sync(layers)
+            fault("fsync.data-synced")
+            self.metadata.sync()
+
+        await in_thread(sync)
+
+    def used(self) -> int:
+        """Return the bytes that the scratch takes on disk, those of the next commit included."""
+        return self.files.allocated + self.metadata.allocated() + self.metadata.dirty
+
+    def admit(self, need: int, *, inline: bool = False) -> None:
+        """Return if `need` more bytes may be taken, else OSError ENOSPC.
+
+        `inline`: in the metadata, whose free pages may be used again.
+        """
+        if self._fits(need, inline):
+            return
+        if self.metadata.dirty or self.files.has_condemned():
+            self.commit()
+            if self._fits(need, inline):
+                return
+        if self._compact_if_worth(need) and self._fits(need, inline):
+            return
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    def _fits(self, need: int, inline: bool) -> bool:
+        allocated = self.files.allocated + self.metadata.allocated()
+        if inline and not self._snapshots:
+            allocated -= self.metadata.free()
+        return need <= self.budget.room(allocated, self.metadata.dirty)
+
+    def _compact_if_worth(self, need: int) -> bool:
+        if self._snapshots or self.metadata.free() < max(COMPACT_MIN, need):
+            return False
+        allocated = self.files.allocated + self.metadata.allocated()
+        if allocated + self.metadata.live() > self.budget.size:
+            return False
+        self.metadata.compact()
+        return True
+
+    def freeze(self) -> Frozen:
+        """Commit and return the state; its layers are left alone until `thaw`."""
+        self.commit()
+        self.frozen_below = self._layers + 1
+        self._snapshots += 1
+        return Frozen(self.metadata.snapshot())
+
+    def thaw(self, frozen: Frozen) -> None:
+        """End a `freeze`."""
+        frozen.close()
+        self._snapshots -= 1
+        self.frozen_below = 0
+        self.commit()
+        if self.metadata.free() > self.metadata.allocated() // 2:
+            self._compact_if_worth(COMPACT_MIN)
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether nothing stands here that the base does not have."""
+        return next(self.scan(b"i"), None) is None
+
+    def check(self) -> None:
+        """ScratchDamaged when a record leads to an inode or a layer that is not there."""
+        layers = set(self.files.numbers())
+        for rest, value in self.scan(b"d"):
+            ino = records.unpack_number(value)
+            if ino != records.GONE and self.inode(ino) is None:
+                raise ScratchDamaged(f"name {rest[8:]!r} leads to inode {ino}, which is not there")
+        for rest, value in self.scan(b"i"):
+            missing = {layer.number for layer in unpack_inode(value).layers} - layers
+            if missing:
+                raise ScratchDamaged(f"inode {records.unpack_number(rest)} lacks layers {missing}")
+
+    def close(self) -> None:
+        """Commit and let go; the scratch stays where it is."""
+        self.commit()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go as a killed process does."""
+        self.metadata.abandon()
+        self.files.close()
+        os.close(self._lock)

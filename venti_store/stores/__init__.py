@@ -1,0 +1,1 @@
+"""The stores, all with the interface of venti_store.interfaces."""

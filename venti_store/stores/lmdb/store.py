@@ -1,0 +1,142 @@
+"""The store itself: readers inline, one writer thread, and nothing kept open between calls."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+
+from lib9.waiting import in_thread, in_trio
+from venti_store.codec import encode
+from venti_store.interfaces import Block, Key, LogRecord
+from venti_store.score import Buffer, Family
+from venti_store.stores.accept import acceptable, acceptable_name
+from venti_store.stores.halves import map_halves
+from venti_store.stores.lmdb.append import Item, find_good
+from venti_store.stores.lmdb.environment import (
+    KIND_BYTE,
+    NUMBER,
+    acquire,
+    release,
+    store_errors,
+)
+from venti_store.stores.lmdb.reader import Reader
+from venti_store.stores.lmdb.verified import Verified
+from venti_store.stores.lmdb.writer import QUEUE_BYTES_MAX, RESERVE_BYTES, Writer
+
+LOOP_BYTES_MAX = 128 << 10  # compressed within the event loop; larger puts go to a thread
+
+
+class LmdbStore:
+    """A BlockStore, BlockViews and LogReader on a local disk; see docs/reference/formats/store.md.
+
+    May be used from several threads, and by several processes side by side. Opening raises
+    StoreMissing, StoreError or HashMismatch.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        family: Family | None = None,
+        reserve_bytes: int = RESERVE_BYTES,
+        queue_bytes_max: int = QUEUE_BYTES_MAX,
+    ) -> None:
+        self.environment = acquire(path, family)
+        self.path = path
+        self.family = self.environment.family
+        self.store_id = self.environment.store_id
+        self.good = Verified()
+        self._writer = Writer(
+            self.environment,
+            self.good,
+            reserve_bytes=reserve_bytes,
+            queue_bytes_max=queue_bytes_max,
+        )
+        self._reader = Reader(self.environment, self.good, self._writer.pending_record)
+        self._closed = False
+
+    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
+        return self._reader.get_many(keys)
+
+    async def have_many(self, keys: Sequence[Key]) -> list[bool]:
+        return self._reader.have_many(keys)
+
+    def views(self, keys: Sequence[Key]) -> AbstractContextManager[Sequence[Buffer]]:
+        return self._reader.views(keys)
+
+    def log(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the entries from number `start` on; CorruptBlock for one that has no good copy.
+
+        No transaction is held between entries.
+        """
+        return self._reader.log(start)
+
+    def last_number(self) -> int:
+        """Return the number of the last log entry committed, 0 when there is none."""
+        return self._reader.last_number()
+
+    async def put_many(self, blocks: Sequence[Block]) -> None:
+        taken = acceptable(blocks, self.family)
+        if in_trio() and sum(len(block.data) for block in taken) > LOOP_BYTES_MAX:
+            await in_thread(lambda: self._writer.put(self._prepare(taken)))
+            return
+        items = self._prepare(taken)
+        if not self._writer.offer(items):
+            await in_thread(partial(self._writer.put, items))
+
+    async def append_name(self, data: Buffer) -> int:
+        """Append a name record behind all blocks put before, sync, and return its log number.
+
+        A record that is there already keeps its number.
+        """
+        record = acceptable_name(data)
+        score = self.family.score(record)
+        name = score + KIND_BYTE[None]
+        item = Item(name, encode(None, score, record))
+        await in_thread(partial(self._writer.put, [item]))
+        await self.sync()
+        e = self.environment
+        with store_errors(e.path), e.env.begin(db=e.index) as txn:
+            return int(NUMBER.unpack(txn.get(name, b""))[0])
+
+    async def sync(self) -> None:
+        self.environment.check_process()
+        await in_thread(self._writer.sync)
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self.sync()
+        finally:
+            await in_thread(self._writer.close)
+            release(self.environment)
+
+    def _prepare(self, blocks: Sequence[Block]) -> list[Item]:
+        """Return the records to append: of blocks that are not here in a good copy."""
+        e = self.environment
+        e.check_process()
+        new: dict[bytes, tuple[Block, int]] = {}
+        with store_errors(e.path), e.env.begin(buffers=True) as txn:
+            for block in blocks:
+                kind_byte = KIND_BYTE[block.kind]
+                name = block.score + kind_byte
+                here = name in new or name in self._writer.pending
+                bad = 0
+                if not here:
+                    here, bad = find_good(txn, e, name, self.good)
+                if here:
+                    self._writer.count_again(kind_byte, len(block.data))
+                else:
+                    new[name] = (block, bad)
+        size = sum(len(block.data) for block, _ in new.values())
+        records = map_halves(_encode, list(new.values()), lambda pair: len(pair[0].data), size)
+        return [
+            Item(name, record, bad)
+            for (name, (_, bad)), record in zip(new.items(), records, strict=True)
+        ]
+
+
+def _encode(pair: tuple[Block, int]) -> bytes:
+    block = pair[0]
+    return encode(block.kind, block.score, block.data)

@@ -1,0 +1,81 @@
+"""A store in memory: the interface in its simplest form, for tests and for trees in flight."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from venti_store.errors import HashMismatch
+from venti_store.interfaces import Block, Key, LogRecord
+from venti_store.kind import Kind
+from venti_store.score import BLAKE3, Buffer, Family, Score
+from venti_store.stores.accept import acceptable, acceptable_name
+from venti_store.stores.messages import corrupt_block, no_such_block
+
+
+class MemoryStore:
+    """Blocks and name records in a dict and a list; nothing is durable, nothing bounded."""
+
+    def __init__(self, family: Family = BLAKE3, *, store_id: str = "memory") -> None:
+        self.family = family
+        self.store_id = store_id
+        self.blocks: dict[tuple[Score, Kind | None], bytes] = {}
+        self._log: list[tuple[Score, Kind | None]] = []
+
+    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
+        return [self._get(key) for key in keys]
+
+    async def have_many(self, keys: Sequence[Key]) -> list[bool]:
+        return [key in self.blocks or self._is_nothing(key.score) for key in keys]
+
+    async def put_many(self, blocks: Sequence[Block]) -> None:
+        for block in acceptable(blocks, self.family):
+            self._append((block.score, block.kind), bytes(block.data))
+
+    async def sync(self) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+    async def append_name(self, data: Buffer) -> int:
+        """Append a name record and return its number in the log; one that is there has its own."""
+        record = acceptable_name(data)
+        key = (self.family.score(record), None)
+        self._append(key, record)
+        return self._log.index(key) + 1
+
+    @contextmanager
+    def views(self, keys: Sequence[Key]) -> Iterator[Sequence[Buffer]]:
+        yield [self._get(key) for key in keys]
+
+    def log(self, start: int = 1) -> Iterator[LogRecord]:
+        number = max(start, 1)
+        while number <= len(self._log):
+            score, kind = self._log[number - 1]
+            yield LogRecord(number, kind, score, self.blocks[score, kind])
+            number += 1
+
+    def last_number(self) -> int:
+        """Return the number of the last log entry, 0 when there is none."""
+        return len(self._log)
+
+    def _append(self, key: tuple[Score, Kind | None], data: bytes) -> None:
+        if key in self.blocks and self.family.score(self.blocks[key]) != key[0]:
+            self.blocks[key] = data
+        elif key not in self.blocks:
+            self.blocks[key] = data
+            self._log.append(key)
+
+    def _get(self, key: Key) -> bytes:
+        if self._is_nothing(key.score):
+            return b""
+        data = self.blocks.get(key)
+        if data is None:
+            raise no_such_block(key.score, key.kind, "memory")
+        if self.family.score(data) != key.score:
+            raise corrupt_block(key.score, key.kind, "memory", "bytes do not match the score")
+        return data
+
+    def _is_nothing(self, score: Score) -> bool:
+        if len(score) != self.family.size:
+            raise HashMismatch(f"{score.hex()}: not a {self.family.name} score")
+        return self.family.is_nothing(score)
