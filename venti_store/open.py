@@ -30,14 +30,20 @@ async def open_store(address: str, family: Family | None = None) -> BlockStore:
 
     Raises StoreMissing, StoreError, HashMismatch if it is not of `family`, Unreachable.
     """
-    word, mark, _ = address.partition("!")
-    if not mark or "/" in word:
+    word = address.partition("!")[0]
+    if is_local(address):
         return await _open_path(address, family)
     if word not in OPENERS:
         raise StoreError(f"{address}: no such kind of store address: {word}")
     module, _, name = OPENERS[word].partition(":")
     opener = cast(Opener, getattr(importlib.import_module(module), name))
     return await opener(address, family)
+
+
+def is_local(address: str) -> bool:
+    """Tell whether `address` is the path of a store, which needs no event loop."""
+    word, mark, _ = address.partition("!")
+    return not mark or "/" in word
 
 
 def default_path(data_home: str) -> str:

@@ -1,1 +1,1 @@
-"""The `venti` command."""
+"""The `venti` command, one module for each of its words."""

@@ -9,17 +9,19 @@ from typing import NamedTuple
 
 import lmdb
 
-from venti_store.codec import ZSTD, BadRecord, Header, read_header, verified
+from venti_store.codec import RAW, ZSTD, BadRecord, Header, read_header, verified
 from venti_store.errors import CorruptBlock, HashMismatch, NoSuchBlock
 from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import Kind
-from venti_store.score import Buffer
+from venti_store.score import Buffer, Score
 from venti_store.stores.halves import map_halves
 from venti_store.stores.lmdb.environment import KIND_BYTE, NUMBER, Environment, store_errors
 from venti_store.stores.lmdb.verified import Verified
 from venti_store.stores.messages import corrupt_block, no_such_block
 
 LOG_BATCH_BYTES = 4 << 20  # records copied by `log` in one read transaction
+
+ENTRY_BATCH = 1024  # headers read by `entries` in one
 
 Pending = Callable[[bytes], bytes | None]  # index key → record not committed yet
 
@@ -31,6 +33,16 @@ class Found(NamedTuple):
     number: int
     record: Buffer
     header: Header | None
+
+
+class LogEntry(NamedTuple):
+    """What a log record says of itself. `stored` is its bytes in the log, header and all."""
+
+    number: int
+    kind: Kind | None
+    score: Score
+    size: int
+    stored: int
 
 
 class Reader:
@@ -73,6 +85,12 @@ class Reader:
     def log(self, start: int) -> Iterator[LogRecord]:
         number = max(start, 1)
         while batch := self._log_batch(number):
+            yield from batch
+            number = batch[-1].number + 1
+
+    def entries(self, start: int) -> Iterator[LogEntry]:
+        number = max(start, 1)
+        while batch := self._entry_batch(number):
             yield from batch
             number = batch[-1].number + 1
 
@@ -165,6 +183,25 @@ class Reader:
                         raise
                     break  # what comes before it is given first
                 size += len(batch[-1].data)
+                more = cursor.next()
+        return batch
+
+    def _entry_batch(self, start: int) -> list[LogEntry]:
+        e = self._environment
+        e.check_process()
+        batch: list[LogEntry] = []
+        with store_errors(e.path), e.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(e.log)
+            more = cursor.set_range(NUMBER.pack(start))
+            while more and len(batch) < ENTRY_BATCH:
+                number, record = NUMBER.unpack(cursor.key())[0], cursor.value()
+                try:
+                    header = read_header(record)
+                except BadRecord:
+                    header = Header(None, RAW, 0, Score(b""))
+                batch.append(
+                    LogEntry(number, header.kind, header.score, header.length, len(record))
+                )
                 more = cursor.next()
         return batch
 

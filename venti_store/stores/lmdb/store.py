@@ -18,7 +18,8 @@ from venti_store.stores.lmdb.environment import (
     release,
     store_errors,
 )
-from venti_store.stores.lmdb.reader import Reader
+from venti_store.stores.lmdb.reader import LogEntry, Reader
+from venti_store.stores.lmdb.statistics import Statistics, statistics
 from venti_store.stores.lmdb.verified import Verified
 from venti_store.stores.lmdb.writer import QUEUE_BYTES_MAX, RESERVE_BYTES, Writer
 
@@ -73,6 +74,14 @@ class LmdbStore:
     def last_number(self) -> int:
         """Return the number of the last log entry committed, 0 when there is none."""
         return self._reader.last_number()
+
+    def entries(self, start: int = 1) -> Iterator[LogEntry]:
+        """Give what the log's records say of themselves, without reading or verifying blocks."""
+        return self._reader.entries(start)
+
+    def statistics(self) -> Statistics:
+        """Return what the store holds; costs nothing that grows with it."""
+        return statistics(self.environment)
 
     async def put_many(self, blocks: Sequence[Block]) -> None:
         taken = acceptable(blocks, self.family)
