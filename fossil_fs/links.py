@@ -41,6 +41,8 @@ class Links:
     async def lookup(self, number: int) -> Node | None:
         """Return the inode of this number, with `link` and `nlink`; None if there is none."""
         node = await self._directory.lookup(_name(number))
+        if node is not None and node.link is not None:
+            raise BadTree(f"link {number:x}: leads to another")
         return replace(node, link=number) if node is not None else None
 
     async def resolve(self, stub: Node) -> Node:

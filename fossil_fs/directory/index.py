@@ -13,6 +13,7 @@ from fossil_fs.format.names import check_name
 from venti_store.errors import BadTree
 
 NAMES_MAX: Final = 1 << 20  # names of one unordered directory: about 150 MB of memory
+BLOCKS_MAX: Final = 1 << 16  # blocks of its meta stream, which may be less than full
 _BLOCKS_AT_ONCE: Final = 16
 
 Place = tuple[int, int]  # block of the meta stream, position in its index
@@ -29,6 +30,8 @@ class Index:
 async def build_index(meta: MetaStream, bad: Callable[[bytes, BadTree], None]) -> Index:
     """Read every block; of a name that stands twice the first counts, the others go to `bad`."""
     places: dict[bytes, Place] = {}
+    if meta.count > BLOCKS_MAX:
+        raise BadTree(f"{meta.count} blocks in a directory without order: at most {BLOCKS_MAX}")
     for first in range(0, meta.count, _BLOCKS_AT_ONCE):
         for number, block in enumerate(await meta.blocks(first, _BLOCKS_AT_ONCE), first):
             for position in range(len(block.slots)):

@@ -34,6 +34,7 @@ from venti_store.interfaces import BlockReader
 
 Report = Callable[[bytes, BadTree], None]  # told of a bad name, b"" where not even that is known
 
+REPORTS_MAX: Final = 1000  # bad records of one directory; with more it is all bad
 _POINTERS_SIZE: Final = 64 << 10  # bytes of pointer blocks kept for a directory of its own
 _BLOCKS_AT_ONCE: Final = 8  # of the meta stream, when all names are wanted: about 640 names
 _NAMES_AT_ONCE: Final = 128  # from the index, which may lie in as many blocks
@@ -78,6 +79,7 @@ class Directory:
         self._report = report
         self._native = is_native(store.family)
         self._index: Index | None = None
+        self._reports = 0
 
     def child(self, node: Node) -> "Directory":
         """Return the directory that `node`, found in this one, is."""
@@ -147,7 +149,8 @@ class Directory:
         return self._index
 
     def _bad(self, name: bytes, error: BadTree) -> None:
-        if self._report is None:
+        self._reports += 1
+        if self._report is None or self._reports > REPORTS_MAX:
             raise BadTree(f"{show_name(name)}: {error}") from error
         self._report(name, error)
 
@@ -234,8 +237,10 @@ class Directory:
 
     async def _resolve(self, node: Node) -> Node:
         """Return `node` with what is kept elsewhere: a linked inode, the number of a classic device."""
-        if node.link is not None and self._links is not None:
-            return await self._links.resolve(node)
+        if node.link is not None:
+            if not self._native:
+                raise BadTree(f"link {node.link:x} in a classic tree")
+            return await self._links.resolve(node) if self._links is not None else node
         is_device = stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode)
         if is_device and node.content is not None:
             text = await read(self._store, node.content, 0, DEVICE_TEXT_MAX)

@@ -87,9 +87,7 @@ def unpack_metablock(data: Buffer, block_size: int) -> MetaBlock:
 
     BadTree if the header or the index makes no sense; the records themselves are not looked at.
     """
-    data = bytes(data)
-    if len(data) < _HEADER.size:
-        raise BadTree(f"meta block of {len(data)} bytes")
+    data = bytes(data).ljust(_HEADER.size, b"\0")  # truncation cuts into an empty block's header
     magic, size, _, maxindex, nindex = _HEADER.unpack_from(data)
     if magic not in (MAGIC, MAGIC_OLD):
         raise BadTree(f"not a meta block: magic {magic:#x}")
