@@ -7,7 +7,7 @@ Every implementation passes tests/contracts/block_store.py.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from venti_store.kind import Kind
 from venti_store.score import Buffer, Family, Score
@@ -124,6 +124,7 @@ class LogRecord(NamedTuple):
     data: bytes
 
 
+@runtime_checkable
 class LogReader(Protocol):
     """An optional power: the store's blocks and name records in the order they were appended."""
 
