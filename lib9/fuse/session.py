@@ -6,20 +6,25 @@ then the loop ends, then the file system is told.
 """
 
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from threading import Lock
+from types import ModuleType
 
-import pyfuse3
 import trio
 
-from lib9.fuse import mounts
+from lib9.fuse import hello, mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
-from lib9.fuse.interface import MountOptions, Operations
+from lib9.fuse.interface import Caller, MountOptions, Operations
+from lib9.fuse.library import pyfuse3, shim
+from lib9.fuse.loop import LoopTrio
+from lib9.fuse.raw import RawHandlers
 from lib9.fuse.stock import StockHandlers
 
 _log = logging.getLogger("lib9.fuse")
+_SPARE_TASKS = 16  # beyond the waiting requests that are allowed: for the others and for interrupts
 _LEAVE_SECONDS = 10.0  # for requests under way when the mount is taken down
 _one_mount = Lock()
 
@@ -48,11 +53,10 @@ async def serve(
     MountFailed if it cannot be mounted. A mount that is still in use when this is cancelled leaves
     the name space at once and breaks for those who use it.
     """
-    _log.debug("engine: stock, shim %s", "not wanted" if stock else "not built")
     attached = mountpoint if isinstance(mountpoint, Attached) else attach(mountpoint, options)
     said_hello = trio.Event()
     async with (
-        _session(operations, attached, options, said_hello) as served,
+        _session(operations, attached, options, said_hello, stock) as served,
         trio.open_nursery() as nursery,
     ):
         loop = trio.CancelScope(shield=True)
@@ -61,7 +65,7 @@ async def serve(
         async def answer_requests() -> None:
             try:
                 with loop:
-                    await pyfuse3.main(max_tasks=options.max_tasks)
+                    await pyfuse3.main(max_tasks=options.max_tasks + _SPARE_TASKS)
             finally:
                 ended.set()
 
@@ -86,20 +90,56 @@ async def serve(
 
 @asynccontextmanager
 async def _session(
-    operations: Operations, attached: Attached, options: MountOptions, said_hello: trio.Event
+    operations: Operations,
+    attached: Attached,
+    options: MountOptions,
+    said_hello: trio.Event,
+    stock: bool,
 ) -> AsyncIterator[Served]:
     """libfuse's session over the descriptor; at the end the descriptor is closed."""
     if not _one_mount.acquire(blocking=False):
         raise RuntimeError("a process serves one mount at a time")
-    handlers = StockHandlers(operations, options, said_hello.set)
-    try:
+    with ExitStack() as stack:
+        stack.callback(_one_mount.release)
+        handlers = StockHandlers(operations, options, said_hello.set)
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
-        try:
-            yield Served(attached, "stock")
-        finally:
-            pyfuse3.close(unmount=False)
-    finally:
-        _one_mount.release()
+        stack.callback(pyfuse3.close, unmount=False)
+        bridge = None if stock else _working_shim()
+        if bridge is not None:
+            stack.callback(bridge.deactivate)
+            stack.callback(setattr, pyfuse3, "trio", trio)
+            _use_shim(bridge, handlers, operations, options, said_hello)
+            os.set_blocking(attached.descriptor, False)
+        yield Served(attached, "stock" if bridge is None else "shim")
+
+
+def _working_shim() -> ModuleType | None:
+    """The self-test: the shim is built, was loaded in time, and sits between pyfuse3 and libfuse."""
+    if shim is None:
+        _log.warning("engine: stock pyfuse3: the extension module lib9.fuse._shim is not built")
+    elif not shim.bound():
+        _log.warning("engine: stock pyfuse3: its session does not pass through the shim")
+    else:
+        return shim
+    return None
+
+
+def _use_shim(
+    bridge: ModuleType,
+    handlers: StockHandlers,
+    operations: Operations,
+    options: MountOptions,
+    said_hello: trio.Event,
+) -> None:
+    def on_init(_major: int, minor: int, _read_ahead: int, offered: int) -> bytes:
+        said_hello.set()
+        return hello.init_answer(minor, offered, options)
+
+    raw = RawHandlers(operations, options, bridge)
+    bridge.activate(on_init, raw.interrupt, raw.forget, Caller)
+    raw.register()
+    handlers.forget = bridge.take  # type: ignore[method-assign]
+    pyfuse3.trio = LoopTrio(bridge.fill)  # type: ignore[attr-defined]
 
 
 async def _leave(point: bytes, ended: trio.Event) -> None:

@@ -11,9 +11,6 @@ from functools import wraps
 from stat import S_IFDIR
 from typing import Any, ParamSpec, TypeVar
 
-import pyfuse3
-from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext
-
 from lib9.fuse.failures import errno_of
 from lib9.fuse.interface import (
     DOT,
@@ -28,6 +25,12 @@ from lib9.fuse.interface import (
     Operations,
     Poller,
 )
+from lib9.fuse.library import pyfuse3
+
+EntryAttributes = pyfuse3.EntryAttributes
+FileInfo = pyfuse3.FileInfo
+FUSEError = pyfuse3.FUSEError
+RequestContext = pyfuse3.RequestContext
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lib9.mounting import Memfs
 
-ENGINES = ("stock",)
+ENGINES = ("stock", "shim")
 
 
 @pytest.fixture(params=ENGINES)

@@ -1,0 +1,932 @@
+/* Every FUSE request, seen before libfuse sees it, and answers that libfuse cannot give.
+ *
+ * Loaded with RTLD_GLOBAL before pyfuse3, so that pyfuse3's undefined symbols fuse_session_new,
+ * fuse_session_receive_buf and fuse_session_process_buf bind to the ones here. Relied on: the kernel's
+ * wire format, four prototypes and the public struct fuse_buf of libfuse, unchanged since 3.0.
+ *
+ * A request that Python takes over is not given to libfuse. Instead libfuse gets a FORGET, which needs no
+ * answer; pyfuse3 calls its `forget` handler for it and awaits what that returns. `take` is that handler: it
+ * returns the coroutine made for the real request. So handlers run in pyfuse3's tasks, and may wait.
+ *
+ * All functions run under the GIL in the thread of the event loop.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define REQUEST_MAX ((1 << 20) + 4096) /* max_write of our INIT answer, and the headers */
+#define COPY_MAX 16384                 /* data up to here is copied into bytes: cheaper than a view */
+#define UNLOCKED_MIN 65536             /* answers from here on are written without the GIL */
+#define PARTS_MAX 512                  /* of an answer; below IOV_MAX */
+#define TIMEOUT_MAX 1e9                /* seconds; 30 years, and far from overflow */
+#define ROOT_ID 1
+
+struct fuse_session;
+struct fuse_buf {
+    size_t size;
+    int flags;
+    void *mem;
+    int fd;
+    off_t pos;
+};
+
+static struct fuse_session *session;
+static int session_fd = -1;
+static int active;                          /* requests are taken over; else all goes to libfuse */
+static PyObject *handlers[WIRE_OPCODES];    /* coroutine functions; NULL: libfuse and pyfuse3 do it */
+static int answers[WIRE_OPCODES];           /* an errno that is answered at once; 0: none */
+static PyObject *on_init, *on_interrupt, *on_forget, *caller_class;
+static unsigned long long counts[WIRE_OPCODES];
+static PyObject *request_buffer;            /* a bytearray; replaced while someone holds a view of it */
+static ssize_t request_size;                /* of a request that `fill` has read already; else 0 */
+static int request_error;
+static PyObject *pending;                   /* the coroutine of the request being dispatched */
+static PyObject *last_caller;
+static uint32_t last_uid, last_gid, last_pid;
+
+/* ---- the real libfuse, wherever pyfuse3 got it from ---- */
+
+static int is_libfuse(struct dl_phdr_info *info, size_t size, void *found)
+{
+    const char *slash = strrchr(info->dlpi_name, '/');
+    (void)size;
+    if (strncmp(slash ? slash + 1 : info->dlpi_name, "libfuse3", 8) != 0)
+        return 0;
+    *(const char **)found = info->dlpi_name;
+    return 1;
+}
+
+static void *real(const char *name)
+{
+    static void *library;
+    if (!library) {
+        const char *path = NULL;
+        dl_iterate_phdr(is_libfuse, &path);
+        library = path ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
+    }
+    return library ? dlsym(library, name) : NULL;
+}
+
+typedef struct fuse_session *new_function(void *, const void *, size_t, void *);
+typedef struct fuse_session *new_versioned_function(void *, const void *, size_t, void *, void *);
+typedef int receive_function(struct fuse_session *, struct fuse_buf *);
+typedef void process_function(struct fuse_session *, const struct fuse_buf *);
+typedef int fd_function(struct fuse_session *);
+typedef void exit_function(struct fuse_session *);
+
+EXPORT struct fuse_session *fuse_session_new(void *arguments, const void *ops, size_t size, void *data)
+{
+    new_function *make = (new_function *)real("fuse_session_new");
+    session_fd = -1;
+    return session = make ? make(arguments, ops, size, data) : NULL;
+}
+
+/* What a pyfuse3 that was compiled against libfuse 3.17 or later calls instead. */
+EXPORT struct fuse_session *fuse_session_new_versioned(void *arguments, const void *ops, size_t size,
+                                                       void *version, void *data)
+{
+    new_versioned_function *make = (new_versioned_function *)real("fuse_session_new_versioned");
+    session_fd = -1;
+    return session = make ? make(arguments, ops, size, version, data) : NULL;
+}
+
+/* ---- receiving ---- */
+
+static int find_fd(void)
+{
+    if (session_fd < 0 && session) {
+        fd_function *get = (fd_function *)real("fuse_session_fd");
+        session_fd = get ? get(session) : -1;
+    }
+    return session_fd;
+}
+
+static int fresh_buffer(void)
+{
+    if (request_buffer && Py_REFCNT(request_buffer) == 1)
+        return 1;
+    Py_XDECREF(request_buffer);
+    request_buffer = PyByteArray_FromStringAndSize(NULL, REQUEST_MAX);
+    return request_buffer != NULL;
+}
+
+/* Try up to `times` times to read a request without waiting; 1: `request_size` or `request_error` is set. */
+static int fill(int times)
+{
+    int fd = find_fd();
+    if (request_size || request_error)
+        return 1;
+    if (fd < 0 || !fresh_buffer())
+        return 0;
+    char *memory = PyByteArray_AS_STRING(request_buffer);
+    ssize_t got = -1;
+    int error = EAGAIN;
+    Py_BEGIN_ALLOW_THREADS
+    while (times-- > 0) {
+        got = read(fd, memory, REQUEST_MAX);
+        error = got < 0 ? errno : 0;
+        if (error != EAGAIN && error != ENOENT && error != EINTR) /* ENOENT: it was withdrawn */
+            break;
+    }
+    Py_END_ALLOW_THREADS
+    if (got > 0)
+        request_size = got;
+    else if (error == EAGAIN || error == ENOENT || error == EINTR)
+        return 0;
+    else
+        request_error = error ? error : ENODEV;
+    return 1;
+}
+
+/* The request stays in request_buffer; process_buf follows at once, in the same task. */
+EXPORT int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buffer)
+{
+    if (!active) {
+        receive_function *receive = (receive_function *)real("fuse_session_receive_buf");
+        return receive ? receive(se, buffer) : -EIO;
+    }
+    PyGILState_STATE gil = PyGILState_Ensure();
+    int result = fill(1) ? 0 : -EINTR; /* pyfuse3 then waits and comes again */
+    PyErr_Clear();
+    PyGILState_Release(gil);
+    if (result)
+        return result;
+    if (request_error) {
+        int error = request_error;
+        request_error = 0;
+        if (error != ENODEV)
+            return -error;
+        exit_function *leave = (exit_function *)real("fuse_session_exit"); /* unmounted */
+        if (leave)
+            leave(se);
+        return 0;
+    }
+    return (int)request_size;
+}
+
+/* ---- answering ---- */
+
+struct out_header {
+    uint32_t len;
+    int32_t error;
+    uint64_t unique;
+};
+
+/* Write one answer; iov[0] is for the header. Returns an errno; ENOENT: nobody waits for it any more. */
+static int send_answer(uint64_t unique, int error, struct iovec *iov, int count)
+{
+    struct out_header header = {.len = sizeof header, .error = error, .unique = unique};
+    iov[0].iov_base = &header;
+    iov[0].iov_len = sizeof header;
+    for (int i = 1; i < count; i++)
+        header.len += (uint32_t)iov[i].iov_len;
+    int result;
+    if (header.len < UNLOCKED_MIN)
+        return writev(session_fd, iov, count) < 0 ? errno : 0;
+    Py_BEGIN_ALLOW_THREADS
+    result = writev(session_fd, iov, count) < 0 ? errno : 0;
+    Py_END_ALLOW_THREADS
+    return result;
+}
+
+static PyObject *send_struct(uint64_t unique, void *body, size_t size)
+{
+    struct iovec iov[2] = {{0}, {body, size}};
+    return PyLong_FromLong(send_answer(unique, 0, iov, 2));
+}
+
+static void send_error(uint64_t unique, int error)
+{
+    struct iovec iov[1];
+    send_answer(unique, -error, iov, 1);
+}
+
+/* ---- dispatching ---- */
+
+static int is_silent(uint32_t opcode)
+{
+    return opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET || opcode == WIRE_INTERRUPT;
+}
+
+static void call_quietly(PyObject *function, const char *format, uint64_t first, uint64_t second)
+{
+    PyObject *result = PyObject_CallFunction(function, format, (unsigned long long)first, (unsigned long long)second);
+    if (!result)
+        PyErr_WriteUnraisable(function);
+    Py_XDECREF(result);
+}
+
+static void forget(const struct wire_request *request)
+{
+    uint64_t nodeid, count;
+    if (request->opcode == WIRE_FORGET)
+        call_quietly(on_forget, "KK", request->nodeid, request->numbers[0]);
+    else
+        for (size_t i = 0; wire_forget_record(request, i, &nodeid, &count); i++)
+            call_quietly(on_forget, "KK", nodeid, count);
+}
+
+static PyObject *caller_of(const struct wire_request *request)
+{
+    if (!last_caller || request->uid != last_uid || request->gid != last_gid || request->pid != last_pid) {
+        PyObject *made = PyObject_CallFunction(caller_class, "III", request->uid, request->gid, request->pid);
+        if (!made)
+            return NULL;
+        Py_XSETREF(last_caller, made);
+        last_uid = request->uid;
+        last_gid = request->gid;
+        last_pid = request->pid;
+    }
+    return Py_NewRef(last_caller);
+}
+
+/* Bytes, or for much data a view of the buffer, which is then not used again while the view lives. */
+static PyObject *data_of(const struct wire_bytes *data)
+{
+    if (data->size <= COPY_MAX)
+        return PyBytes_FromStringAndSize((const char *)data->start, (Py_ssize_t)data->size);
+    Py_ssize_t start = (const char *)data->start - PyByteArray_AS_STRING(request_buffer);
+    PyObject *all = PyMemoryView_FromObject(request_buffer);
+    PyObject *part = all ? PySequence_GetSlice(all, start, start + (Py_ssize_t)data->size) : NULL;
+    Py_XDECREF(all);
+    return part;
+}
+
+/* handler(unique, caller, inode, number..., name..., data) */
+static PyObject *call_handler(const struct wire_request *request)
+{
+    PyObject *arguments[3 + WIRE_NUMBERS_MAX + 3];
+    size_t count = 0;
+    arguments[count++] = PyLong_FromUnsignedLongLong(request->unique);
+    arguments[count++] = caller_of(request);
+    arguments[count++] = PyLong_FromUnsignedLongLong(request->nodeid);
+    for (unsigned i = 0; i < request->number_count; i++)
+        arguments[count++] = PyLong_FromUnsignedLongLong(request->numbers[i]);
+    for (int i = 0; i < 2 && request->names[i].start; i++)
+        arguments[count++] = PyBytes_FromStringAndSize((const char *)request->names[i].start,
+                                                       (Py_ssize_t)request->names[i].size);
+    if (request->data.start)
+        arguments[count++] = data_of(&request->data);
+    PyObject *result = NULL;
+    int complete = 1;
+    for (size_t i = 0; i < count; i++)
+        complete = complete && arguments[i];
+    if (complete)
+        result = PyObject_Vectorcall(handlers[request->opcode], arguments, count, NULL);
+    for (size_t i = 0; i < count; i++)
+        Py_XDECREF(arguments[i]);
+    return result;
+}
+
+static PyObject *call_init(const struct wire_request *request)
+{
+    unsigned long long high = request->number_count > 4 ? request->numbers[4] : 0;
+    return PyObject_CallFunction(on_init, "IIIK", (unsigned)request->numbers[0], (unsigned)request->numbers[1],
+                                 (unsigned)request->numbers[2],
+                                 (unsigned long long)request->numbers[3] | high << 32);
+}
+
+/* Answer INIT ourselves. libfuse initialises from the same bytes; its own, late answer is ignored. */
+static void answer_init(const struct wire_request *request)
+{
+    Py_buffer view;
+    PyObject *answer = call_init(request);
+    if (!answer || PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE)) {
+        PyErr_WriteUnraisable(on_init);
+        send_error(request->unique, EPROTO);
+    } else {
+        struct iovec iov[2] = {{0}, {view.buf, (size_t)view.len}};
+        send_answer(request->unique, 0, iov, 2);
+        PyBuffer_Release(&view);
+    }
+    Py_XDECREF(answer);
+}
+
+/* Give libfuse a request that needs no answer, so that pyfuse3 awaits what `take` returns. */
+static void carry(struct fuse_session *se, process_function *process)
+{
+    struct {
+        uint32_t len, opcode;
+        uint64_t unique, nodeid;
+        uint32_t uid, gid, pid, extension;
+        uint64_t count;
+    } carrier = {.len = sizeof carrier, .opcode = WIRE_FORGET, .nodeid = ROOT_ID};
+    struct fuse_buf buffer = {.size = sizeof carrier, .mem = &carrier, .fd = -1};
+    process(se, &buffer);
+    if (pending) { /* not taken: the coroutine will never run */
+        PyErr_SetString(PyExc_RuntimeError, "pyfuse3 did not take the request");
+        PyErr_WriteUnraisable(pending);
+        Py_CLEAR(pending);
+    }
+}
+
+/* 1: done with, 0: for libfuse */
+static int dispatch(struct fuse_session *se, process_function *process, const struct wire_request *request)
+{
+    uint32_t opcode = request->opcode;
+    if (opcode == WIRE_INIT) {
+        answer_init(request);
+        return 0;
+    }
+    if (opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET) {
+        forget(request);
+        return 1;
+    }
+    if (opcode == WIRE_INTERRUPT) {
+        call_quietly(on_interrupt, "K", request->numbers[0], 0);
+        return 1;
+    }
+    if (answers[opcode]) {
+        send_error(request->unique, answers[opcode]);
+        return 1;
+    }
+    if (!handlers[opcode])
+        return 0;
+    pending = call_handler(request);
+    if (!pending) {
+        PyErr_WriteUnraisable(handlers[opcode]);
+        send_error(request->unique, EIO);
+        return 1;
+    }
+    carry(se, process);
+    return 1;
+}
+
+EXPORT void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *buffer)
+{
+    process_function *process = (process_function *)real("fuse_session_process_buf");
+    if (!process)
+        return;
+    if (!active) {
+        process(se, buffer);
+        return;
+    }
+    struct wire_request request;
+    const uint8_t *bytes = (const uint8_t *)PyByteArray_AS_STRING(request_buffer);
+    size_t size = (size_t)request_size;
+    request_size = 0;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *held = Py_NewRef(request_buffer); /* a handler may let another request be read */
+    enum wire_verdict verdict = wire_parse(bytes, size, &request);
+    if (verdict != WIRE_NO_HEADER && request.opcode < WIRE_OPCODES)
+        counts[request.opcode]++;
+    if (verdict == WIRE_MALFORMED) {
+        if (!is_silent(request.opcode))
+            send_error(request.unique, EINVAL);
+    } else if (verdict == WIRE_UNKNOWN || (verdict == WIRE_OK && !dispatch(se, process, &request))) {
+        struct fuse_buf whole = {.size = size, .mem = (void *)bytes, .fd = -1};
+        process(se, &whole);
+    }
+    Py_DECREF(held);
+    PyGILState_Release(gil);
+}
+
+/* ---- attributes as bytes ---- */
+
+struct attr {
+    uint64_t ino, size, blocks, atime, mtime, ctime;
+    uint32_t atimensec, mtimensec, ctimensec, mode, nlink, uid, gid, rdev, blksize, flags;
+};
+
+struct entry_out {
+    uint64_t nodeid, generation, entry_valid, attr_valid;
+    uint32_t entry_valid_nsec, attr_valid_nsec;
+    struct attr attr;
+};
+
+struct attr_out {
+    uint64_t attr_valid;
+    uint32_t attr_valid_nsec, dummy;
+    struct attr attr;
+};
+
+struct open_out {
+    uint64_t fh;
+    uint32_t open_flags, padding;
+};
+
+struct sx_time {
+    int64_t seconds;
+    uint32_t nanoseconds;
+    int32_t reserved;
+};
+
+struct statx_out {
+    uint64_t attr_valid;
+    uint32_t attr_valid_nsec, flags;
+    uint64_t spare[2];
+    uint32_t mask, blksize;
+    uint64_t attributes;
+    uint32_t nlink, uid, gid;
+    uint16_t mode, spare0;
+    uint64_t ino, size, blocks, attributes_mask;
+    struct sx_time atime, btime, ctime, mtime;
+    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+    uint64_t spare2[14];
+};
+
+struct dirent_plus {
+    struct entry_out entry;
+    uint64_t ino, offset;
+    uint32_t name_size, type;
+};
+
+_Static_assert(sizeof(struct attr) == 88, "fuse_attr");
+_Static_assert(sizeof(struct entry_out) == 128, "fuse_entry_out");
+_Static_assert(sizeof(struct statx_out) == 288, "fuse_statx_out");
+_Static_assert(sizeof(struct dirent_plus) == 152, "fuse_direntplus");
+
+enum name {
+    INO, MODE, NLINK, UID, GID, RDEV, SIZE, BLOCKS, BLOCK_SIZE, ATIME, MTIME, CTIME, BTIME, GENERATION, KEEP,
+    NAME, ATTRIBUTES, OFFSET, NAMES
+};
+static const char *const name_texts[NAMES] = {
+    "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "blocks", "block_size", "atime_ns", "mtime_ns",
+    "ctime_ns", "btime_ns", "generation", "keep_seconds", "name", "attributes", "offset",
+};
+static PyObject *names[NAMES];
+
+static int get_number(PyObject *object, enum name name, uint64_t *number)
+{
+    PyObject *value = PyObject_GetAttr(object, names[name]);
+    if (!value)
+        return 0;
+    *number = PyLong_AsUnsignedLongLong(value);
+    Py_DECREF(value);
+    return !PyErr_Occurred();
+}
+
+static int get_narrow(PyObject *object, enum name name, uint32_t *number)
+{
+    uint64_t wide;
+    if (!get_number(object, name, &wide))
+        return 0;
+    if (wide > UINT32_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%s does not fit into 32 bits", name_texts[name]);
+        return 0;
+    }
+    *number = (uint32_t)wide;
+    return 1;
+}
+
+static int get_time(PyObject *object, enum name name, uint64_t *seconds, uint32_t *nanoseconds)
+{
+    PyObject *value = PyObject_GetAttr(object, names[name]);
+    if (!value)
+        return 0;
+    long long whole = PyLong_AsLongLong(value);
+    Py_DECREF(value);
+    if (whole == -1 && PyErr_Occurred())
+        return 0;
+    long long rest = whole % 1000000000;
+    if (rest < 0)
+        rest += 1000000000;
+    *seconds = (uint64_t)((whole - rest) / 1000000000);
+    *nanoseconds = (uint32_t)rest;
+    return 1;
+}
+
+static int get_timeout(PyObject *object, uint64_t *seconds, uint32_t *nanoseconds)
+{
+    PyObject *value = PyObject_GetAttr(object, names[KEEP]);
+    if (!value)
+        return 0;
+    double keep = PyFloat_AsDouble(value);
+    Py_DECREF(value);
+    if (keep == -1.0 && PyErr_Occurred())
+        return 0;
+    if (!(keep > 0)) /* also what is not a number */
+        keep = 0;
+    if (keep > TIMEOUT_MAX)
+        keep = TIMEOUT_MAX;
+    *seconds = (uint64_t)keep;
+    *nanoseconds = (uint32_t)((keep - (double)*seconds) * 1e9);
+    return 1;
+}
+
+static int get_attr(PyObject *object, struct attr *attr)
+{
+    attr->flags = 0;
+    return get_number(object, INO, &attr->ino) && get_number(object, SIZE, &attr->size)
+        && get_number(object, BLOCKS, &attr->blocks) && get_narrow(object, MODE, &attr->mode)
+        && get_narrow(object, NLINK, &attr->nlink) && get_narrow(object, UID, &attr->uid)
+        && get_narrow(object, GID, &attr->gid) && get_narrow(object, RDEV, &attr->rdev)
+        && get_narrow(object, BLOCK_SIZE, &attr->blksize)
+        && get_time(object, ATIME, &attr->atime, &attr->atimensec)
+        && get_time(object, MTIME, &attr->mtime, &attr->mtimensec)
+        && get_time(object, CTIME, &attr->ctime, &attr->ctimensec);
+}
+
+static int get_entry(PyObject *object, struct entry_out *entry)
+{
+    if (!get_attr(object, &entry->attr) || !get_number(object, GENERATION, &entry->generation)
+        || !get_timeout(object, &entry->entry_valid, &entry->entry_valid_nsec))
+        return 0;
+    entry->nodeid = entry->attr.ino;
+    entry->attr_valid = entry->entry_valid;
+    entry->attr_valid_nsec = entry->entry_valid_nsec;
+    return 1;
+}
+
+/* ---- what Python calls ---- */
+
+static int enough(Py_ssize_t got, Py_ssize_t wanted)
+{
+    if (got == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%zd arguments, %zd wanted", got, wanted);
+    return 0;
+}
+
+static int get_unique(PyObject *value, uint64_t *unique)
+{
+    *unique = PyLong_AsUnsignedLongLong(value);
+    return !PyErr_Occurred();
+}
+
+static PyObject *py_reply_error(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    if (!enough(count, 2) || !get_unique(args[0], &unique))
+        return NULL;
+    long error = PyLong_AsLong(args[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (error < 0 || error > 511) /* what the kernel takes; 512 and up are its own */
+        error = EIO;
+    struct iovec iov[1];
+    return PyLong_FromLong(send_answer(unique, (int)-error, iov, 1));
+}
+
+static PyObject *py_reply_entry(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    struct entry_out entry;
+    if (!enough(count, 2) || !get_unique(args[0], &unique) || !get_entry(args[1], &entry))
+        return NULL;
+    return send_struct(unique, &entry, sizeof entry);
+}
+
+static PyObject *py_reply_attr(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    struct attr_out out = {0};
+    if (!enough(count, 2) || !get_unique(args[0], &unique) || !get_attr(args[1], &out.attr)
+        || !get_timeout(args[1], &out.attr_valid, &out.attr_valid_nsec))
+        return NULL;
+    return send_struct(unique, &out, sizeof out);
+}
+
+static PyObject *py_reply_statx(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique, seconds;
+    struct attr attr;
+    struct statx_out out = {0};
+    if (!enough(count, 2) || !get_unique(args[0], &unique) || !get_attr(args[1], &attr)
+        || !get_timeout(args[1], &out.attr_valid, &out.attr_valid_nsec)
+        || !get_time(args[1], BTIME, &seconds, &out.btime.nanoseconds))
+        return NULL;
+    out.btime.seconds = (int64_t)seconds;
+    out.mask = seconds || out.btime.nanoseconds ? 0xfff : 0x7ff; /* STATX_BASIC_STATS, and STATX_BTIME */
+    out.blksize = attr.blksize;
+    out.nlink = attr.nlink;
+    out.uid = attr.uid;
+    out.gid = attr.gid;
+    out.mode = (uint16_t)attr.mode;
+    out.ino = attr.ino;
+    out.size = attr.size;
+    out.blocks = attr.blocks;
+    out.atime = (struct sx_time){(int64_t)attr.atime, attr.atimensec, 0};
+    out.mtime = (struct sx_time){(int64_t)attr.mtime, attr.mtimensec, 0};
+    out.ctime = (struct sx_time){(int64_t)attr.ctime, attr.ctimensec, 0};
+    out.rdev_major = attr.rdev >> 8 & 0xfff; /* as the kernel's new_encode_dev has it */
+    out.rdev_minor = (attr.rdev & 0xff) | (attr.rdev >> 12 & 0xfff00);
+    return send_struct(unique, &out, sizeof out);
+}
+
+static int get_open(PyObject *handle, PyObject *flags, struct open_out *out)
+{
+    out->fh = PyLong_AsUnsignedLongLong(handle);
+    out->open_flags = PyErr_Occurred() ? 0 : (uint32_t)PyLong_AsUnsignedLong(flags);
+    out->padding = 0;
+    return !PyErr_Occurred();
+}
+
+static PyObject *py_reply_open(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    struct open_out out;
+    if (!enough(count, 3) || !get_unique(args[0], &unique) || !get_open(args[1], args[2], &out))
+        return NULL;
+    return send_struct(unique, &out, sizeof out);
+}
+
+static PyObject *py_reply_create(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    struct {
+        struct entry_out entry;
+        struct open_out open;
+    } out;
+    if (!enough(count, 4) || !get_unique(args[0], &unique) || !get_entry(args[1], &out.entry)
+        || !get_open(args[2], args[3], &out.open))
+        return NULL;
+    return send_struct(unique, &out, sizeof out);
+}
+
+static PyObject *py_reply_count(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    uint32_t out[2] = {0, 0};
+    if (!enough(count, 2) || !get_unique(args[0], &unique))
+        return NULL;
+    out[0] = (uint32_t)PyLong_AsUnsignedLong(args[1]);
+    return PyErr_Occurred() ? NULL : send_struct(unique, out, sizeof out);
+}
+
+/* Answer with what a read gave, parts as they are; nothing is sent if it is more than `limit` bytes. */
+static PyObject *reply_parts(uint64_t unique, PyObject *const *parts, Py_ssize_t count, uint64_t limit)
+{
+    struct iovec iov[PARTS_MAX + 1];
+    Py_buffer views[PARTS_MAX];
+    uint64_t total = 0;
+    Py_ssize_t got = 0;
+    PyObject *result = NULL;
+    for (; got < count; got++) {
+        if (PyObject_GetBuffer(parts[got], &views[got], PyBUF_SIMPLE))
+            goto done;
+        iov[got + 1].iov_base = views[got].buf;
+        iov[got + 1].iov_len = (size_t)views[got].len;
+        total += (uint64_t)views[got].len;
+    }
+    if (total > limit)
+        PyErr_Format(PyExc_ValueError, "%llu bytes, %llu were asked for", (unsigned long long)total,
+                     (unsigned long long)limit);
+    else
+        result = PyLong_FromLong(send_answer(unique, 0, iov, (int)count + 1));
+done:
+    for (Py_ssize_t i = 0; i < got; i++)
+        PyBuffer_Release(&views[i]);
+    return result;
+}
+
+static PyObject *py_reply_data(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique, limit;
+    if (!enough(count, 3) || !get_unique(args[0], &unique) || !get_unique(args[2], &limit))
+        return NULL;
+    if (PyObject_CheckBuffer(args[1]))
+        return reply_parts(unique, &args[1], 1, limit);
+    PyObject *parts = PySequence_Fast(args[1], "a read gives a buffer or a sequence of buffers");
+    if (!parts)
+        return NULL;
+    PyObject *result;
+    if (PySequence_Fast_GET_SIZE(parts) <= PARTS_MAX)
+        result = reply_parts(unique, PySequence_Fast_ITEMS(parts), PySequence_Fast_GET_SIZE(parts), limit);
+    else {
+        PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
+        PyObject *joined = empty ? PyObject_CallMethod(empty, "join", "O", parts) : NULL;
+        result = joined ? reply_parts(unique, &joined, 1, limit) : NULL;
+        Py_XDECREF(joined);
+        Py_XDECREF(empty);
+    }
+    Py_DECREF(parts);
+    return result;
+}
+
+/* Add one name to a listing; 1: added, 0: does not fit, -1: error. */
+static int add_entry(char *memory, size_t size, size_t *used, PyObject *name, const struct entry_out *entry,
+                     uint64_t offset)
+{
+    char *text;
+    Py_ssize_t length;
+    struct dirent_plus head = {.entry = *entry, .ino = entry->attr.ino, .offset = offset};
+    if (PyBytes_AsStringAndSize(name, &text, &length))
+        return -1;
+    if (length < 1 || length > 1024 || offset > INT64_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a listed name or its offset is out of range");
+        return -1;
+    }
+    head.name_size = (uint32_t)length;
+    head.type = entry->attr.mode >> 12 & 15;
+    size_t padded = (sizeof head + (size_t)length + 7) & ~(size_t)7;
+    if (padded > size - *used)
+        return 0;
+    memcpy(memory + *used, &head, sizeof head);
+    memcpy(memory + *used + sizeof head, text, (size_t)length);
+    memset(memory + *used + sizeof head + length, 0, padded - sizeof head - (size_t)length);
+    *used += padded;
+    return 1;
+}
+
+/* 1: added and the inode noted in `taken`, 0: full, -1: error */
+static int add_listed(char *memory, size_t size, size_t *used, PyObject *item, PyObject *taken)
+{
+    struct entry_out entry;
+    uint64_t offset;
+    int added = -1;
+    PyObject *name = PyObject_GetAttr(item, names[NAME]);
+    PyObject *attributes = name ? PyObject_GetAttr(item, names[ATTRIBUTES]) : NULL;
+    if (attributes && get_entry(attributes, &entry) && get_number(item, OFFSET, &offset))
+        added = add_entry(memory, size, used, name, &entry, offset);
+    if (added == 1) {
+        PyObject *ino = PyLong_FromUnsignedLongLong(entry.nodeid);
+        if (!ino || PyList_Append(taken, ino))
+            added = -1;
+        Py_XDECREF(ino);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(attributes);
+    return added;
+}
+
+static int add_dots(char *memory, size_t size, size_t *used, PyObject *dots)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dots); i++) {
+        struct entry_out nothing = {.attr = {.mode = 0040000}}; /* no inode: nothing is looked up */
+        PyObject *name;
+        unsigned long long offset;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(dots, i), "SKK", &name, &nothing.attr.ino, &offset))
+            return -1;
+        int added = add_entry(memory, size, used, name, &nothing, offset);
+        if (added != 1)
+            return added;
+    }
+    return 1;
+}
+
+/* reply_listing(unique, size, dots, iterable) -> the inodes the kernel was given.
+ * dots: a tuple of (name, inode, offset) that come first. */
+static PyObject *py_reply_listing(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique, size;
+    if (!enough(count, 4) || !get_unique(args[0], &unique) || !get_unique(args[1], &size))
+        return NULL;
+    if (size > REQUEST_MAX || !PyTuple_Check(args[2])) {
+        PyErr_SetString(PyExc_ValueError, "a listing this large, or no tuple of dots");
+        return NULL;
+    }
+    char *memory = PyMem_Malloc(size ? size : 1);
+    PyObject *taken = PyList_New(0), *items = taken ? PyObject_GetIter(args[3]) : NULL, *item;
+    size_t used = 0;
+    if (!memory)
+        PyErr_NoMemory();
+    int added = memory && items ? add_dots(memory, size, &used, args[2]) : -1;
+    while (added == 1 && (item = PyIter_Next(items))) {
+        added = add_listed(memory, size, &used, item, taken);
+        Py_DECREF(item);
+    }
+    if (!PyErr_Occurred() && added >= 0) {
+        struct iovec iov[2] = {{0}, {memory, used}};
+        if (send_answer(unique, 0, iov, 2)) /* nobody waits: nothing was given */
+            PyList_SetSlice(taken, 0, PyList_GET_SIZE(taken), NULL);
+    }
+    PyMem_Free(memory);
+    Py_XDECREF(items);
+    if (PyErr_Occurred())
+        Py_CLEAR(taken);
+    return taken;
+}
+
+/* The one notification there is: nothing here can invalidate what the kernel keeps. */
+static PyObject *py_notify_poll(PyObject *self, PyObject *handle)
+{
+    uint64_t body = PyLong_AsUnsignedLongLong(handle);
+    if (PyErr_Occurred())
+        return NULL;
+    struct iovec iov[2] = {{0}, {&body, sizeof body}};
+    return PyLong_FromLong(send_answer(0, 1, iov, 2));
+}
+
+static PyObject *py_take(PyObject *self, PyObject *forgotten)
+{
+    if (!pending) {
+        PyErr_SetString(PyExc_RuntimeError, "no request to take");
+        return NULL;
+    }
+    PyObject *taken = pending;
+    pending = NULL;
+    return taken;
+}
+
+static PyObject *py_fill(PyObject *self, PyObject *times)
+{
+    long many = PyLong_AsLong(times);
+    if (PyErr_Occurred())
+        return NULL;
+    int found = active && fill((int)many);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(found);
+}
+
+static PyObject *py_activate(PyObject *self, PyObject *args)
+{
+    PyObject *init, *interrupt, *forget_one, *caller;
+    if (!PyArg_ParseTuple(args, "OOOO", &init, &interrupt, &forget_one, &caller))
+        return NULL;
+    Py_XSETREF(on_init, Py_NewRef(init));
+    Py_XSETREF(on_interrupt, Py_NewRef(interrupt));
+    Py_XSETREF(on_forget, Py_NewRef(forget_one));
+    Py_XSETREF(caller_class, Py_NewRef(caller));
+    request_size = request_error = 0;
+    active = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_deactivate(PyObject *self, PyObject *unused)
+{
+    active = 0;
+    session = NULL;
+    session_fd = -1;
+    for (int i = 0; i < WIRE_OPCODES; i++) {
+        Py_CLEAR(handlers[i]);
+        answers[i] = 0;
+    }
+    Py_CLEAR(on_init);
+    Py_CLEAR(on_interrupt);
+    Py_CLEAR(on_forget);
+    Py_CLEAR(caller_class);
+    Py_CLEAR(last_caller);
+    Py_CLEAR(request_buffer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_handle(PyObject *self, PyObject *args)
+{
+    unsigned opcode;
+    PyObject *handler;
+    if (!PyArg_ParseTuple(args, "IO", &opcode, &handler))
+        return NULL;
+    if (opcode >= WIRE_OPCODES || is_silent(opcode) || opcode == WIRE_INIT)
+        return PyErr_Format(PyExc_ValueError, "opcode %u", opcode);
+    answers[opcode] = 0;
+    if (PyLong_Check(handler)) {
+        Py_CLEAR(handlers[opcode]);
+        answers[opcode] = (int)PyLong_AsLong(handler);
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    Py_XSETREF(handlers[opcode], Py_NewRef(handler));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_bound(PyObject *self, PyObject *unused)
+{
+    return PyBool_FromLong(session && find_fd() >= 0 && real("fuse_session_receive_buf")
+                           && real("fuse_session_process_buf") && real("fuse_session_exit"));
+}
+
+static PyObject *py_counts(PyObject *self, PyObject *unused)
+{
+    PyObject *all = PyDict_New();
+    for (int i = 0; all && i < WIRE_OPCODES; i++) {
+        if (!counts[i])
+            continue;
+        PyObject *key = PyLong_FromLong(i), *value = PyLong_FromUnsignedLongLong(counts[i]);
+        if (!key || !value || PyDict_SetItem(all, key, value))
+            Py_CLEAR(all);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    return all;
+}
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+static PyMethodDef methods[] = {
+    {"activate", py_activate, METH_VARARGS, "activate(on_init, on_interrupt, on_forget, caller)"},
+    {"deactivate", py_deactivate, METH_NOARGS, "all requests go to libfuse again"},
+    {"handle", py_handle, METH_VARARGS, "handle(opcode, coroutine function | errno)"},
+    {"bound", py_bound, METH_NOARGS, "whether pyfuse3's session went through here"},
+    {"counts", py_counts, METH_NOARGS, "{opcode: requests seen}"},
+    {"fill", py_fill, METH_O, "fill(times): try that often to read a request; whether there is one"},
+    {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
+    {"reply_error", FAST(py_reply_error), METH_FASTCALL, "(unique, errno)"},
+    {"reply_entry", FAST(py_reply_entry), METH_FASTCALL, "(unique, attributes)"},
+    {"reply_attr", FAST(py_reply_attr), METH_FASTCALL, "(unique, attributes)"},
+    {"reply_statx", FAST(py_reply_statx), METH_FASTCALL, "(unique, attributes)"},
+    {"reply_open", FAST(py_reply_open), METH_FASTCALL, "(unique, handle, flags)"},
+    {"reply_create", FAST(py_reply_create), METH_FASTCALL, "(unique, attributes, handle, flags)"},
+    {"reply_count", FAST(py_reply_count), METH_FASTCALL, "(unique, number)"},
+    {"reply_data", FAST(py_reply_data), METH_FASTCALL, "(unique, buffer or buffers, limit)"},
+    {"reply_listing", FAST(py_reply_listing), METH_FASTCALL, "(unique, size, dots, listed) -> inodes"},
+    {"notify_poll", py_notify_poll, METH_O, "wake who polls with this kernel handle"},
+    {0},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_shim", "Between pyfuse3 and libfuse.", -1, methods};
+
+PyMODINIT_FUNC PyInit__shim(void)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (!names[i] && !(names[i] = PyUnicode_InternFromString(name_texts[i])))
+            return NULL;
+    return PyModule_Create(&module);
+}

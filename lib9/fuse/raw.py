@@ -1,0 +1,417 @@
+"""The engine with the shim: every request answered from `interface.Operations` directly.
+
+The shim parses a request and calls the handler that is registered for its opcode:
+handler(unique, caller, inode, numbers of the request..., names..., data). The handlers run in pyfuse3's
+tasks and may wait. Each request gets exactly one answer, an errno for whatever goes wrong.
+"""
+
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from errno import EAGAIN, EINTR, ENOSYS, EOPNOTSUPP, ERANGE
+from stat import S_IFDIR, S_IFMT
+from types import ModuleType
+from typing import Any
+
+import trio
+
+from lib9.fuse.failures import errno_of
+from lib9.fuse.interface import (
+    DOT,
+    DOT_DOT,
+    Caller,
+    Changes,
+    MountOptions,
+    OpenFile,
+    Operations,
+    Poller,
+)
+from lib9.fuse.stock import counted
+
+Method = Callable[..., Awaitable[None]]
+Handler = Callable[..., Coroutine[Any, Any, None]]
+
+_STATFS = struct.Struct("=5Q3I28x")
+_SEEK = struct.Struct("=Q")
+_COPY_MAX = 0x7FFFF000  # what one system call moves at most; the answer has 32 bits
+_FSYNC_DATA = 1
+_POLL_NOTIFY = 1
+_FATTR_FH = 1 << 6
+
+
+def _open_flags(opened: OpenFile) -> int:
+    return (
+        opened.direct_io * 1 | opened.keep_cache * 2 | opened.nonseekable * 4 | opened.stream * 16
+    )
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _nanoseconds(seconds: int, rest: int) -> int:
+    return _signed(seconds) * 1_000_000_000 + rest
+
+
+def changes_of(numbers: tuple[int, ...]) -> Changes:
+    """Return what the numbers of a SETATTR ask for (see its row in wire.c)."""
+    valid, _fh, size, atime, mtime, ctime, atime_rest, mtime_rest, ctime_rest, mode, uid, gid = (
+        numbers
+    )
+    return Changes(
+        mode=mode if valid & 1 else None,
+        uid=uid if valid & 2 else None,
+        gid=gid if valid & 4 else None,
+        size=size if valid & 8 else None,
+        atime_ns=_nanoseconds(atime, atime_rest) if valid & 0x10 and not valid & 0x80 else None,
+        mtime_ns=_nanoseconds(mtime, mtime_rest) if valid & 0x20 and not valid & 0x100 else None,
+        ctime_ns=_nanoseconds(ctime, ctime_rest) if valid & 0x400 else None,
+        atime_now=bool(valid & 0x80),
+        mtime_now=bool(valid & 0x100),
+    )
+
+
+class _KernelPoller(Poller):
+    __slots__ = ("_handle", "_notify")
+
+    def __init__(self, notify: Callable[[int], int], handle: int) -> None:
+        self._notify = notify
+        self._handle = handle
+
+    def notify(self) -> None:
+        self._notify(self._handle)
+
+
+class RawHandlers:
+    """The handlers of one mount; `register` gives them to the shim."""
+
+    def __init__(self, operations: Operations, options: MountOptions, shim: ModuleType) -> None:
+        self._fs = operations
+        self._options = options
+        self._shim = shim
+        self._waiting: dict[int, trio.CancelScope] = {}
+
+    def register(self) -> None:
+        """Take over every request that is known here; the rest stays with libfuse."""
+        reading: dict[int, Method] = {
+            1: self.lookup,
+            3: self.getattr,
+            5: self.readlink,
+            15: self.read,
+            22: self.getxattr,
+            23: self.listxattr,
+            40: self.poll,
+            44: self.readdir,
+            46: self.lseek,
+            52: self.statx,
+        }
+        changing: dict[int, Method] = {
+            4: self.setattr,
+            6: self.symlink,
+            8: self.mknod,
+            9: self.mkdir,
+            10: self.unlink,
+            11: self.rmdir,
+            12: self.rename,
+            13: self.link,
+            14: self.open,
+            16: self.write,
+            17: self.statfs,
+            18: self.release,
+            20: self.fsync,
+            21: self.setxattr,
+            24: self.removexattr,
+            25: self.flush,
+            27: self.opendir,
+            29: self.releasedir,
+            30: self.fsyncdir,
+            35: self.create,
+            43: self.fallocate,
+            45: self.rename2,
+            47: self.copy_file_range,
+            51: self.tmpfile,
+        }
+        for opcode, method in changing.items():
+            self._shim.handle(opcode, self._answered(method))
+        wrap = self._interruptible if self._options.interruptible else self._answered
+        for opcode, method in reading.items():
+            self._shim.handle(opcode, wrap(method))
+        for opcode in self._refused():
+            self._shim.handle(opcode, ENOSYS)
+
+    def _refused(self) -> list[int]:
+        """What the kernel shall not ask again: it does without, and saves the request."""
+        refused = [34]  # ACCESS: the kernel checks permissions, or nobody does
+        if self._options.no_open:
+            refused += [14, 25, 27, 35]  # OPEN, FLUSH, OPENDIR, CREATE (MKNOD comes instead)
+        if type(self._fs).getxattr is Operations.getxattr:
+            refused += [21, 22, 23, 24]
+        return refused
+
+    def interrupt(self, unique: int) -> None:
+        """A signal is pending for who waits for this request."""
+        scope = self._waiting.get(unique)
+        if scope is not None:
+            scope.cancel()
+
+    def forget(self, ino: int, count: int) -> None:
+        try:
+            self._fs.forget(ino, count)
+        except Exception as error:  # noqa: BLE001 nobody waits for an answer
+            errno_of(error, "forget")
+
+    def _answered(self, method: Method) -> Handler:
+        reply_error = self._shim.reply_error
+        name = getattr(method, "__name__", "request")
+
+        async def answered(unique: int, *arguments: Any) -> None:
+            try:
+                await method(unique, *arguments)
+            except Exception as error:  # noqa: BLE001 a handler must not end the daemon
+                reply_error(unique, errno_of(error, name))
+
+        return answered
+
+    def _interruptible(self, method: Method) -> Handler:
+        answered = self._answered(method)
+        reply_error = self._shim.reply_error
+        waiting = self._waiting
+        limit = self._options.max_tasks
+
+        async def interruptible(unique: int, *arguments: Any) -> None:
+            if (
+                len(waiting) >= limit
+            ):  # one more could keep the interrupts themselves from being read
+                reply_error(unique, EAGAIN)
+                return
+            with trio.CancelScope() as scope:
+                waiting[unique] = scope
+                try:
+                    await answered(unique, *arguments)
+                finally:
+                    del waiting[unique]
+            if scope.cancelled_caught:
+                reply_error(unique, EINTR)
+
+        return interruptible
+
+    # -- names ----------------------------------------------------------------------------------
+
+    async def lookup(self, unique: int, who: Caller, parent: int, name: bytes) -> None:
+        self._shim.reply_entry(unique, await self._fs.lookup(parent, name, who))
+
+    async def mknod(
+        self, unique: int, who: Caller, parent: int, mode: int, rdev: int, umask: int, name: bytes
+    ) -> None:
+        who = Caller(who.uid, who.gid, who.pid, umask)
+        self._shim.reply_entry(unique, await self._fs.mknod(parent, name, mode, rdev, who))
+
+    async def mkdir(
+        self, unique: int, who: Caller, parent: int, mode: int, umask: int, name: bytes
+    ) -> None:
+        who = Caller(who.uid, who.gid, who.pid, umask)
+        mode = mode & ~S_IFMT(mode) | S_IFDIR
+        self._shim.reply_entry(unique, await self._fs.mkdir(parent, name, mode, who))
+
+    async def symlink(
+        self, unique: int, who: Caller, parent: int, name: bytes, target: bytes
+    ) -> None:
+        self._shim.reply_entry(unique, await self._fs.symlink(parent, name, target, who))
+
+    async def link(self, unique: int, who: Caller, parent: int, ino: int, name: bytes) -> None:
+        self._shim.reply_entry(unique, await self._fs.link(ino, parent, name, who))
+
+    async def unlink(self, unique: int, who: Caller, parent: int, name: bytes) -> None:
+        await self._fs.unlink(parent, name, who)
+        self._shim.reply_error(unique, 0)
+
+    async def rmdir(self, unique: int, who: Caller, parent: int, name: bytes) -> None:
+        await self._fs.rmdir(parent, name, who)
+        self._shim.reply_error(unique, 0)
+
+    async def rename(
+        self, unique: int, who: Caller, parent: int, new_parent: int, name: bytes, new_name: bytes
+    ) -> None:
+        await self._fs.rename(parent, name, new_parent, new_name, 0, who)
+        self._shim.reply_error(unique, 0)
+
+    async def rename2(
+        self,
+        unique: int,
+        who: Caller,
+        parent: int,
+        new_parent: int,
+        flags: int,
+        name: bytes,
+        new_name: bytes,
+    ) -> None:
+        await self._fs.rename(parent, name, new_parent, new_name, flags, who)
+        self._shim.reply_error(unique, 0)
+
+    async def readdir(
+        self, unique: int, who: Caller, ino: int, handle: int, offset: int, size: int
+    ) -> None:
+        dots: tuple[tuple[bytes, int, int], ...] = ()
+        if offset in (0, DOT):
+            both = ((b".", ino, DOT), (b"..", ino, DOT_DOT))
+            dots = both if offset == 0 else both[1:]
+        start = 0 if offset in (DOT, DOT_DOT) else offset
+        entries = await self._fs.readdir(ino, handle, start, who)
+        for listed in self._shim.reply_listing(unique, size, dots, entries):
+            self._fs.listed(listed)
+
+    async def readlink(self, unique: int, who: Caller, ino: int) -> None:
+        self._shim.reply_data(unique, await self._fs.readlink(ino, who), 4096)
+
+    # -- attributes -------------------------------------------------------------------------------
+
+    async def getattr(self, unique: int, who: Caller, ino: int, _flags: int, _fh: int) -> None:
+        self._shim.reply_attr(unique, await self._fs.getattr(ino, who))
+
+    async def statx(
+        self, unique: int, who: Caller, ino: int, _flags: int, _fh: int, _sx: int, _mask: int
+    ) -> None:
+        self._shim.reply_statx(unique, await self._fs.getattr(ino, who))
+
+    async def setattr(self, unique: int, who: Caller, ino: int, *numbers: int) -> None:
+        handle = numbers[1] if numbers[0] & _FATTR_FH else 0
+        changed = await self._fs.setattr(ino, changes_of(numbers), handle, who)
+        self._shim.reply_attr(unique, changed)
+
+    async def statfs(self, unique: int, who: Caller, _ino: int) -> None:
+        said = await self._fs.statfs(who)
+        answer = _STATFS.pack(
+            said.blocks,
+            said.blocks_free,
+            said.blocks_available,
+            said.files,
+            said.files_free,
+            said.block_size,
+            said.name_max,
+            said.block_size,
+        )
+        self._shim.reply_data(unique, answer, len(answer))
+
+    def _reply_sized(self, unique: int, value: bytes, size: int) -> None:
+        if size == 0:
+            self._shim.reply_count(unique, len(value))
+        elif len(value) > size:
+            self._shim.reply_error(unique, ERANGE)
+        else:
+            self._shim.reply_data(unique, value, size)
+
+    async def getxattr(self, unique: int, who: Caller, ino: int, size: int, name: bytes) -> None:
+        self._reply_sized(unique, await self._fs.getxattr(ino, name, who), size)
+
+    async def listxattr(self, unique: int, who: Caller, ino: int, size: int) -> None:
+        names = await self._fs.listxattr(ino, who)
+        self._reply_sized(unique, b"".join(name + b"\0" for name in names), size)
+
+    async def setxattr(
+        self, unique: int, who: Caller, ino: int, _size: int, flags: int, name: bytes, value: bytes
+    ) -> None:
+        await self._fs.setxattr(ino, name, bytes(value), flags, who)
+        self._shim.reply_error(unique, 0)
+
+    async def removexattr(self, unique: int, who: Caller, ino: int, name: bytes) -> None:
+        await self._fs.removexattr(ino, name, who)
+        self._shim.reply_error(unique, 0)
+
+    # -- files ------------------------------------------------------------------------------------
+
+    async def open(self, unique: int, who: Caller, ino: int, flags: int, _more: int) -> None:
+        opened = await self._fs.open(ino, flags, who)
+        self._shim.reply_open(unique, opened.handle, _open_flags(opened))
+
+    async def create(
+        self, unique: int, who: Caller, parent: int, flags: int, mode: int, umask: int, name: bytes
+    ) -> None:
+        who = Caller(who.uid, who.gid, who.pid, umask)
+        opened, made = await self._fs.create(parent, name, mode, flags, who)
+        self._shim.reply_create(unique, made, opened.handle, _open_flags(opened))
+
+    async def tmpfile(
+        self, unique: int, who: Caller, parent: int, flags: int, mode: int, umask: int, _name: bytes
+    ) -> None:
+        if self._options.no_open:  # the kernel would keep a handle that nothing else knows
+            raise OSError(EOPNOTSUPP, "tmpfile")
+        who = Caller(who.uid, who.gid, who.pid, umask)
+        opened, made = await self._fs.tmpfile(parent, mode, flags, who)
+        self._shim.reply_create(unique, made, opened.handle, _open_flags(opened))
+
+    async def read(
+        self, unique: int, _who: Caller, ino: int, handle: int, offset: int, size: int
+    ) -> None:
+        self._shim.reply_data(unique, await self._fs.read(ino, handle, offset, size), size)
+
+    async def write(
+        self,
+        unique: int,
+        _who: Caller,
+        ino: int,
+        handle: int,
+        offset: int,
+        size: int,
+        _flags: int,
+        data: bytes | memoryview,
+    ) -> None:
+        taken = await self._fs.write(ino, handle, offset, data)
+        self._shim.reply_count(unique, counted(taken, size))
+
+    async def flush(self, unique: int, _who: Caller, ino: int, handle: int) -> None:
+        await self._fs.flush(ino, handle)
+        self._shim.reply_error(unique, 0)
+
+    async def release(self, unique: int, _who: Caller, ino: int, handle: int) -> None:
+        await self._fs.release(ino, handle)
+        self._shim.reply_error(unique, 0)
+
+    async def fsync(self, unique: int, _who: Caller, ino: int, handle: int, flags: int) -> None:
+        await self._fs.fsync(ino, handle, bool(flags & _FSYNC_DATA))
+        self._shim.reply_error(unique, 0)
+
+    async def opendir(self, unique: int, who: Caller, ino: int, _flags: int) -> None:
+        self._shim.reply_open(unique, await self._fs.opendir(ino, who), 0)
+
+    async def releasedir(self, unique: int, _who: Caller, ino: int, handle: int) -> None:
+        await self._fs.releasedir(ino, handle)
+        self._shim.reply_error(unique, 0)
+
+    async def fsyncdir(self, unique: int, _who: Caller, ino: int, handle: int, flags: int) -> None:
+        await self._fs.fsyncdir(ino, handle, bool(flags & _FSYNC_DATA))
+        self._shim.reply_error(unique, 0)
+
+    async def poll(
+        self, unique: int, _who: Caller, ino: int, handle: int, kernel: int, flags: int, events: int
+    ) -> None:
+        poller = _KernelPoller(self._shim.notify_poll, kernel) if flags & _POLL_NOTIFY else None
+        ready = await self._fs.poll(ino, handle, events, poller)
+        self._shim.reply_count(unique, ready & 0xFFFFFFFF)
+
+    async def fallocate(
+        self, unique: int, _who: Caller, ino: int, handle: int, offset: int, length: int, mode: int
+    ) -> None:
+        await self._fs.fallocate(ino, handle, offset, length, mode)
+        self._shim.reply_error(unique, 0)
+
+    async def lseek(
+        self, unique: int, _who: Caller, ino: int, handle: int, offset: int, whence: int
+    ) -> None:
+        found = await self._fs.lseek(ino, handle, offset, whence)
+        self._shim.reply_data(unique, _SEEK.pack(found), _SEEK.size)
+
+    async def copy_file_range(
+        self,
+        unique: int,
+        _who: Caller,
+        ino: int,
+        _handle: int,
+        offset: int,
+        target: int,
+        _target_handle: int,
+        target_offset: int,
+        length: int,
+        _flags: int,
+    ) -> None:
+        length = min(length, _COPY_MAX)
+        copied = await self._fs.copy_file_range(ino, offset, target, target_offset, length)
+        self._shim.reply_count(unique, counted(copied, length))
