@@ -42,3 +42,7 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer said what the protocol forbids: the connection ends."""
+
+
+class Refused(SpawngridError):
+    """The peer knows who asks, and says no; its reason is the text."""

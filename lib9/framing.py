@@ -14,7 +14,7 @@ class FrameBuffer:
 
     def __init__(self, *, prefix_size: int, body_size_max: int) -> None:
         self._prefix_size = prefix_size
-        self._body_size_max = body_size_max
+        self.body_size_max = body_size_max
         self._data = bytearray()
         self._start = 0
 
@@ -35,8 +35,8 @@ class FrameBuffer:
         if len(self._data) < body_start:
             return None
         size = int.from_bytes(self._data[self._start : body_start], "big")
-        if size > self._body_size_max:
-            raise RemoteProtocolError(f"frame of {size} bytes, the limit is {self._body_size_max}")
+        if size > self.body_size_max:
+            raise RemoteProtocolError(f"frame of {size} bytes, the limit is {self.body_size_max}")
         if len(self._data) < body_start + size:
             return None
         self._start = body_start + size

@@ -1,0 +1,108 @@
+"""A byte stream behind a Noise handshake, without I/O.
+
+Every Noise message travels behind its size (u16, big-endian). Handshake payloads are empty, for the
+first message can be replayed. An empty message is the end of the stream: a connection that ends
+without one was cut. Any byte that is not the peer's, in its place, ends the channel.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9.framing import Buffer, FrameBuffer, frame
+from lib9.noise import MESSAGE_SIZE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
+
+DATA_SIZE_MAX: Final = MESSAGE_SIZE_MAX - TAG_SIZE  # bytes in one message
+_PROLOGUE: Final = b"spawngrid channel 1"
+_HANDSHAKE_SIZE_MAX: Final = 96  # bytes: what a stranger can make us keep
+
+
+class Channel:
+    """One end. Write what `hello`, `seal` and `end` return and what `answer` holds to the peer."""
+
+    def __init__(self, static: KeyPair, remote_static: bytes | None = None) -> None:
+        """Begin. With `remote_static`, the public key the responder must have, as initiator."""
+        self._handshake = Handshake(static=static, remote_static=remote_static, prologue=_PROLOGUE)
+        self._frames = FrameBuffer(prefix_size=2, body_size_max=_HANDSHAKE_SIZE_MAX)
+        self._send: Cipher | None = None
+        self._receive: Cipher | None = None
+        self._broken: str | None = None
+        self.answer = b""  # a handshake message to send; take it and leave b""
+        self.peer_ended = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the handshake is done."""
+        return self._receive is not None
+
+    @property
+    def remote_static(self) -> bytes:
+        """The peer's X25519 public key, proven once the first message has come in."""
+        return self._handshake.remote_static
+
+    def hello(self) -> bytes:
+        """Return the initiator's handshake message."""
+        return _frame(self._handshake.write())
+
+    def feed(self, data: Buffer) -> None:
+        """Take bytes from the connection; call `messages` before feeding again."""
+        self._frames.feed(data)
+
+    def messages(self) -> list[bytes]:
+        """Return the messages that came in. RemoteProtocolError ends the channel for good."""
+        if self._broken is not None:
+            raise RemoteProtocolError(self._broken)
+        out: list[bytes] = []
+        try:
+            while (body := self._frames.next_body()) is not None:
+                self._take(bytes(body), out)
+        except RemoteProtocolError as error:
+            self._broken = str(error)
+            # what came before the breach is authentic: it is given, and the next call raises
+            if not out:
+                raise
+        return out
+
+    def connection_ended(self) -> None:
+        """Take note that no more bytes come; RemoteProtocolError unless the peer ended the stream."""
+        if not self.peer_ended or not self._frames.at_boundary:
+            self._broken = "the connection was cut"
+            raise RemoteProtocolError(self._broken)
+
+    def seal(self, data: Buffer) -> bytes:
+        """Return the bytes that carry `data`, in as many messages as it takes; none for no data."""
+        if self._send is None:
+            raise LocalProtocolError("the handshake is not done")
+        parts = []
+        view = memoryview(data)
+        for start in range(0, len(view), DATA_SIZE_MAX):
+            piece = bytes(view[start : start + DATA_SIZE_MAX])
+            parts.append(_frame(self._send.encrypt(piece)))
+        return b"".join(parts)
+
+    def end(self) -> bytes:
+        """Return the bytes that end the stream in this direction."""
+        if self._send is None:
+            raise LocalProtocolError("the handshake is not done")
+        return _frame(self._send.encrypt(b""))
+
+    def _take(self, body: bytes, out: list[bytes]) -> None:
+        if self.peer_ended:
+            raise RemoteProtocolError("a message after the end of the stream")
+        if self._receive is not None:
+            data = self._receive.decrypt(body)
+            self.peer_ended = not data
+            if data:
+                out.append(data)
+            return
+        if self._handshake.read(body):
+            raise RemoteProtocolError("a handshake message with a payload")
+        if not self._handshake.initiator:
+            self.answer = _frame(self._handshake.write())
+        self._send, self._receive = self._handshake.split()
+        self._frames.body_size_max = MESSAGE_SIZE_MAX
+
+
+def _frame(message: bytes) -> bytes:
+    return frame([message], prefix_size=2, body_size_max=MESSAGE_SIZE_MAX)
