@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import trio
-
 from lib9.errors import SpawngridError, UsageError
 from venti_store.errors import CorruptBlock, HashMismatch, NoSuchBlock
 from venti_store.hashtree.children import Ref
@@ -54,7 +52,7 @@ async def copy_trees(
     `on_hole` and counted; the blocks above are left out, unless `above_holes`. Raises NoSuchBlock
     for a root that is not there, HashMismatch, BadTree, and what the stores raise.
     """
-    _check_same_hash(source, destination)
+    check_same_hash(source, destination)
     done = copied or Copied()
     wanted = list(scores)
     wanted_keys = {Key(score, Kind.ROOT) for score in wanted}
@@ -93,7 +91,7 @@ async def copy_log(
     Name records are left to replication. Damaged entries are told to `on_damage` and counted.
     Raises UsageError for a source without a log, HashMismatch, and what the stores raise.
     """
-    _check_same_hash(source, destination)
+    check_same_hash(source, destination)
     if not isinstance(source, LogReader):
         raise UsageError("the source has no log of all it holds: name the scores to copy")
     done = copied or Copied()
@@ -102,7 +100,8 @@ async def copy_log(
     return done
 
 
-def _check_same_hash(source: BlockReader, destination: BlockReader) -> None:
+def check_same_hash(source: BlockReader, destination: BlockReader) -> None:
+    """Raise HashMismatch unless blocks of the one can be blocks of the other."""
     a, b = source.family.name, destination.family.name
     if a != b:
         raise HashMismatch(f"stores differ in hash: {a} and {b}")
@@ -170,6 +169,8 @@ class _LogBatches:
 
 async def _pump(batches: "Walk | _LogBatches", destination: BlockWriter, done: Copied) -> None:
     """Write batches while the next ones are read; at most two are in memory, and one in the walk."""
+    import trio
+
     send, receive = trio.open_memory_channel[list[Block]](1)
 
     async def read() -> None:
