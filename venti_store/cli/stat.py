@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import asdict
 
 from lib9.cli import Parser, print_json
 from lib9.sizes import format_size
@@ -35,13 +36,17 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _json(path: str, s: Statistics) -> dict[str, object]:
-    kinds = {kind_name(kind): counts._asdict() for kind, counts in s.counts.items() if any(counts)}
+    kinds = {
+        kind_name(kind): asdict(counts)
+        for kind, counts in s.counts.items()
+        if counts.blocks or counts.again
+    }
     return {
         "path": path,
         "id": s.store_id,
         "hash": s.hash_name,
         "last_number": s.last_number,
-        **s.total()._asdict(),
+        **asdict(s.total()),
         "types": kinds,
         "file_size": s.file_size,
         "disk_free": s.disk_free,

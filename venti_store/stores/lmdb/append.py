@@ -1,14 +1,14 @@
 """One write transaction: a group of records becomes the tail of the log, and the index follows."""
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import astuple, dataclass
+from operator import add
+from typing import Final
 
 import lmdb
 
-from venti_store.codec import BadRecord, read_header, verified
+from venti_store.codec import BadRecord, verified
 from venti_store.kind import Kind
 from venti_store.stores.lmdb.environment import NUMBER, Environment
 from venti_store.stores.lmdb.reader import header_for, last_number
@@ -21,10 +21,12 @@ class Item:
 
     name: bytes  # its key in the index
     record: bytes
+    size: int  # of the block, uncompressed
     bad_number: int = 0
 
 
-class Counts(NamedTuple):
+@dataclass(slots=True)
+class Counts:
     """What a store keeps count of for each kind, in the order of the table `counts`."""
 
     blocks: int = 0  # records in the log
@@ -45,25 +47,27 @@ def append(
 ) -> None:
     """Commit the records of `group` that the log lacks. `again`: puts to count, by kind's byte."""
     e = environment
-    totals: dict[bytes, Counter[str]] = {}
-    for kind_byte, (puts, size) in again.items():
-        totals[kind_byte] = Counter(again=puts, again_size=size)
+    totals = {
+        kind_byte: Counts(again=puts, again_size=size) for kind_byte, (puts, size) in again.items()
+    }
     with e.env.begin(write=True, buffers=True) as txn:
         number = last_number(txn, e)
         for item in group:
-            total = totals.setdefault(item.name[-1:], Counter())
-            size = read_header(item.record).length
+            total = totals.setdefault(item.name[-1:], Counts())
             if _is_here(txn, e, item, good):
-                total.update(again=1, again_size=size)
+                total.again += 1
+                total.again_size += item.size
                 continue
             number += 1
             place = NUMBER.pack(number)
             txn.put(place, item.record, db=e.log, append=True)
             txn.put(item.name, place, db=e.index)
-            total.update(blocks=1, size=size, stored=len(item.record))
+            total.blocks += 1
+            total.size += item.size
+            total.stored += len(item.record)
         for kind_byte, total in totals.items():
-            was = Counts(*COUNTS.unpack(txn.get(kind_byte, bytes(COUNTS.size), db=e.counts)))
-            now = (value + total[name] for name, value in was._asdict().items())
+            was = COUNTS.unpack(txn.get(kind_byte, bytes(COUNTS.size), db=e.counts))
+            now = map(add, was, astuple(total))
             txn.put(kind_byte, COUNTS.pack(*now), db=e.counts)
 
 

@@ -54,9 +54,12 @@ class Environment:
     pid: int = field(default_factory=os.getpid)
 
     def check_process(self) -> None:
-        """Raise StoreError in a child of the process that opened the store."""
+        """Raise StoreError in a child of the process that opened the store.
+
+        LMDB's file must not be used there, nor be closed: that would end the parent's reads.
+        """
         if self.pid != os.getpid():
-            raise StoreError(f"{self.path}: opened before a fork; open it again in the child")
+            raise StoreError(f"{self.path}: opened before a fork; open it after the fork")
 
 
 _opened: dict[tuple[int, int], Environment] = {}
@@ -97,7 +100,8 @@ def acquire(path: str, family: Family | None = None) -> Environment:
     identity = (status.st_dev, status.st_ino)
     with _lock:
         opened = _opened.get(identity)
-        if opened is not None and opened.pid == os.getpid():
+        if opened is not None:
+            opened.check_process()
             opened.users += 1
         else:
             with store_errors(path):

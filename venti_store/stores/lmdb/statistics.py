@@ -1,7 +1,7 @@
 """What a store holds, from counts kept in every write transaction: no walk is needed."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from venti_store.kind import Kind
 from venti_store.stores.lmdb.append import COUNTS, Counts
@@ -23,7 +23,7 @@ class Statistics:
     oldest_reader_behind: int  # transactions since: the pages they freed are pinned
 
     def total(self) -> Counts:
-        return Counts(*(sum(column) for column in zip(*self.counts.values(), strict=True)))
+        return Counts(*(map(sum, zip(*map(astuple, self.counts.values()), strict=True))))
 
 
 def statistics(environment: Environment) -> Statistics:

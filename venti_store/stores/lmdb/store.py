@@ -100,7 +100,7 @@ class LmdbStore:
         record = acceptable_name(data)
         score = self.family.score(record)
         name = score + KIND_BYTE[None]
-        item = Item(name, encode(None, score, record))
+        item = Item(name, encode(None, score, record), len(record))
         await in_thread(partial(self._writer.put, [item]))
         await self.sync()
         e = self.environment
@@ -141,8 +141,8 @@ class LmdbStore:
         size = sum(len(block.data) for block, _ in new.values())
         records = map_halves(_encode, list(new.values()), lambda pair: len(pair[0].data), size)
         return [
-            Item(name, record, bad)
-            for (name, (_, bad)), record in zip(new.items(), records, strict=True)
+            Item(name, record, len(block.data), bad)
+            for (name, (block, bad)), record in zip(new.items(), records, strict=True)
         ]
 
 

@@ -63,6 +63,7 @@ class Writer:
     def count_again(self, kind_byte: bytes, size: int) -> None:
         """Count a put of a block that was there already."""
         with self._changed:
+            # the lock is reentrant: `_accept` holds it already
             puts, total = self._again.get(kind_byte, (0, 0))
             self._again[kind_byte] = (puts + 1, total + size)
 
@@ -112,6 +113,7 @@ class Writer:
         # one batch may pass the bound: it has a bound of its own, and must not wait for ever
         for item in items:
             if item.name in self.pending:
+                self.count_again(item.name[-1:], item.size)
                 continue
             self.pending[item.name] = item
             self._queue.append(item)
