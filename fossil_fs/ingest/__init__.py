@@ -1,0 +1,1 @@
+"""From a directory of the host to a tree of blocks: `vac`."""
