@@ -44,6 +44,8 @@ ZSTD: Final = 1
 NAME: Final = 0  # the `kind` of a name record
 NAME_SIZE_MAX: Final = 16 << 10  # bytes in a name record: a line of text and a signature, with room
 
+MISMATCH: Final = "bytes do not match the score"
+
 ZSTD_LEVEL: Final = 1  # the fastest; higher levels win little on 64 KiB
 _SAVING: Final = 16  # compressed must be smaller by 1/16: less saves no page, and costs every read
 _SAMPLE_MIN: Final = 8 << 10  # from this size on a sample tells cheaply what will not compress
@@ -108,14 +110,35 @@ def payload(record: Buffer, header: Header) -> Buffer:
         if len(body) != header.length:
             raise BadRecord(f"record holds {len(body)} bytes, not {header.length}")
         return body
-    return _decompress(body, header.length)
+    return decompress(body, header.length)
+
+
+def find_body(record: Buffer, score: bytes, kind: Kind | None) -> tuple[int, int, memoryview]:
+    """Return (coding, length, payload) of the record that should hold this block; else BadRecord.
+
+    For reads by key, which must be quick: the header's check is not needed where score and kind are
+    known and the payload is verified. `length` is within bounds, and that of a raw payload is true.
+    """
+    if len(record) < HEADER_SIZE:
+        raise BadRecord("record is cut short")
+    magic, version, kind_number, coding, score_size, _, length = _HEAD.unpack_from(record)
+    start = HEADER_SIZE + score_size
+    if magic != MAGIC or version != VERSION or record[HEADER_SIZE:start] != score:
+        read_header(record)  # says what is wrong, if it is damaged
+        raise BadRecord("the index names the record of another block")
+    body = memoryview(record)[start:]
+    if kind_number != (kind or NAME) or length > BLOCK_SIZE_MAX or coding not in (RAW, ZSTD):
+        raise BadRecord("record header is damaged")
+    if coding == RAW and len(body) != length:
+        raise BadRecord(f"record holds {len(body)} bytes, not {length}")
+    return coding, length, body
 
 
 def verified(record: Buffer, header: Header, family: Family) -> Buffer:
     """Return the block's bytes, which hash to the score in the header; else BadRecord."""
     data = payload(record, header)
     if family.digest(data) != header.score:
-        raise BadRecord("bytes do not match the score")
+        raise BadRecord(MISMATCH)
     return data
 
 
@@ -138,7 +161,8 @@ def _compress(data: Buffer) -> bytes | None:
     return packed if len(packed) <= size - size // _SAVING else None
 
 
-def _decompress(body: memoryview, length: int) -> bytes:
+def decompress(body: memoryview, length: int) -> bytes:
+    """Return the `length` bytes that `body` holds compressed, in no more memory; else BadRecord."""
     # a frame that names its own size would be given that much memory: ours never do
     decompressor: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
     if decompressor is None:

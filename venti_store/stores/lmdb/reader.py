@@ -9,13 +9,29 @@ from typing import NamedTuple
 
 import lmdb
 
-from venti_store.codec import RAW, ZSTD, BadRecord, Header, read_header, verified
+from venti_store.codec import (
+    MISMATCH,
+    RAW,
+    ZSTD,
+    BadRecord,
+    Header,
+    decompress,
+    find_body,
+    read_header,
+    verified,
+)
 from venti_store.errors import CorruptBlock, HashMismatch, NoSuchBlock
 from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import Kind
 from venti_store.score import Buffer, Score
 from venti_store.stores.halves import map_halves
-from venti_store.stores.lmdb.environment import KIND_BYTE, NUMBER, Environment, store_errors
+from venti_store.stores.lmdb.environment import (
+    KIND_BYTE,
+    NUMBER,
+    Environment,
+    store_error,
+    store_errors,
+)
 from venti_store.stores.lmdb.verified import Verified
 from venti_store.stores.messages import corrupt_block, no_such_block
 
@@ -26,13 +42,14 @@ ENTRY_BATCH = 1024  # headers read by `entries` in one
 Pending = Callable[[bytes], bytes | None]  # index key → record not committed yet
 
 
-class Found(NamedTuple):
-    """A record as it lies in the store. Number 0: not committed yet. `header` None: nothing, b""."""
+class Packed(NamedTuple):
+    """A compressed block that was found: where it goes in the answer, and where it lies."""
 
+    position: int
+    number: int  # in the log; 0: not committed yet
     key: Key
-    number: int
-    record: Buffer
-    header: Header | None
+    length: int
+    body: memoryview
 
 
 class LogEntry(NamedTuple):
@@ -56,23 +73,29 @@ class Reader:
 
     def have_many(self, keys: Sequence[Key]) -> list[bool]:
         e = self._environment
-        e.check_process()
-        index_keys = [None if self._is_nothing(key) else index_key(key) for key in keys]
-        # pending before the transaction begins: what is committed in between is seen by one of them
-        known = [key is None or self._pending(key) is not None for key in index_keys]
+        wanted = self._wanted(keys)
         with store_errors(e.path), e.env.begin(db=e.index) as txn:
             return [
-                here or (key is not None and txn.get(key) is not None)
-                for here, key in zip(known, index_keys, strict=True)
+                name is None or pending is not None or txn.get(name) is not None
+                for name, pending in wanted
             ]
 
     def get_many(self, keys: Sequence[Key]) -> list[bytes]:
-        with self._transaction(keys) as blocks:
-            return [block if isinstance(block, bytes) else bytes(block) for block in blocks]
+        e = self._environment
+        wanted = self._wanted(keys)
+        try:
+            with e.env.begin(buffers=True) as txn:
+                blocks = self._blocks(txn, keys, wanted)
+                return [b if isinstance(b, bytes) else bytes(b) for b in blocks]
+        except lmdb.Error as error:
+            raise store_error(e.path, error) from error
 
     @contextmanager
     def views(self, keys: Sequence[Key]) -> Iterator[Sequence[Buffer]]:
-        with self._transaction(keys) as blocks:
+        e = self._environment
+        wanted = self._wanted(keys)
+        with store_errors(e.path), e.env.begin(buffers=True) as txn:
+            blocks = self._blocks(txn, keys, wanted)
             try:
                 yield blocks
             finally:
@@ -100,71 +123,92 @@ class Reader:
         with store_errors(e.path), e.env.begin() as txn:
             return last_number(txn, e)
 
-    @contextmanager
-    def _transaction(self, keys: Sequence[Key]) -> Iterator[list[Buffer]]:
-        e = self._environment
-        e.check_process()
-        wanted = [None if self._is_nothing(key) else index_key(key) for key in keys]
-        waiting = [None if key is None else self._pending(key) for key in wanted]
-        with store_errors(e.path), e.env.begin(buffers=True) as txn:
-            found: list[Found] = []
-            failure: NoSuchBlock | CorruptBlock | None = None
-            for key, name, pending in zip(keys, wanted, waiting, strict=True):
-                try:
-                    found.append(self._find(txn, key, name, pending))
-                except (NoSuchBlock, CorruptBlock) as error:
-                    failure = (
-                        error  # an earlier block may be bad as well: that is the first failure
-                    )
-                    break
-            packed = sum(f.header.length for f in found if f.header and f.header.coding == ZSTD)
-            blocks = map_halves(self._open, found, lambda f: len(f.record), packed)
-            if failure is not None:
-                raise failure
-            yield blocks
+    def _wanted(self, keys: Sequence[Key]) -> list[tuple[bytes | None, bytes | None]]:
+        """Return of each key its name in the index (None: nothing) and its record if it is pending.
 
-    def _find(
+        To be called before the transaction begins: what is committed between is seen by one of them.
+        """
+        self._environment.check_process()
+        size, nothing = self._family.size, self._family.nothing
+        wanted: list[tuple[bytes | None, bytes | None]] = []
+        for score, kind in keys:
+            if len(score) != size:
+                raise HashMismatch(f"{score.hex()}: not a {self._family.name} score")
+            if score == nothing or not any(score):
+                wanted.append((None, None))
+            else:
+                name = score + KIND_BYTE[kind]
+                wanted.append((name, self._pending(name)))
+        return wanted
+
+    def _blocks(
         self,
         txn: "lmdb.Transaction[memoryview]",
-        key: Key,
-        name: bytes | None,
-        pending: bytes | None,
-    ) -> Found:
-        if name is None:
-            return Found(key, 0, b"", None)
-        if pending is not None:
-            return Found(key, 0, pending, read_header(pending))
-        e = self._environment
-        number = txn.get(name, db=e.index)
-        if number is None:
-            raise no_such_block(key.score, key.kind, e.path)
-        found = NUMBER.unpack(number)[0]
-        record = txn.get(number, db=e.log)
-        try:
-            return Found(key, found, record or b"", header_for(record, key.score, key.kind))
-        except BadRecord as why:
-            raise self.corrupt(key.score, key.kind, found, why) from why
+        keys: Sequence[Key],
+        wanted: Sequence[tuple[bytes | None, bytes | None]],
+    ) -> list[Buffer]:
+        """Return the verified blocks: raw ones as they lie in the map, valid as long as `txn`."""
+        digest, good = self._family.digest, self._good
+        blocks: list[Buffer] = []
+        packed: list[Packed] = []
+        failure: NoSuchBlock | CorruptBlock | None = None
+        for key, (name, pending) in zip(keys, wanted, strict=True):
+            if name is None:
+                blocks.append(b"")
+                continue
+            number = 0
+            try:
+                number, record = (0, pending) if pending else self._record(txn, key, name)
+                coding, length, body = find_body(record, key.score, key.kind)
+                if coding == ZSTD:
+                    packed.append(Packed(len(blocks), number, key, length, body))
+                elif digest(body) != key.score:
+                    raise self.corrupt(key.score, key.kind, number, MISMATCH)
+                else:
+                    good.add(number)
+                blocks.append(body)
+            except BadRecord as why:
+                failure = self.corrupt(key.score, key.kind, number, why)
+                break
+            except (NoSuchBlock, CorruptBlock) as error:
+                failure = error
+                break
+        size = sum(p.length for p in packed)
+        opened = map_halves(self._unpack, packed, lambda p: p.length, size)
+        if failure is not None:
+            raise failure  # not before the compressed blocks ahead of it turned out to be good
+        for place, data in zip(packed, opened, strict=True):
+            blocks[place.position] = data
+        return blocks
 
-    def _open(self, found: Found) -> Buffer:
-        if found.header is None:
-            return b""
+    def _record(
+        self, txn: "lmdb.Transaction[memoryview]", key: Key, name: bytes
+    ) -> tuple[int, memoryview]:
+        e = self._environment
+        place = txn.get(name, db=e.index)
+        if place is None:
+            raise no_such_block(key.score, key.kind, e.path)
+        number: int = NUMBER.unpack(place)[0]
+        record = txn.get(place, db=e.log)
+        if record is None:
+            raise self.corrupt(key.score, key.kind, number, "the index names a record not there")
+        return number, record
+
+    def _unpack(self, found: Packed) -> bytes:
+        score, kind = found.key
         try:
-            data = verified(found.record, found.header, self._family)
+            data = decompress(found.body, found.length)
         except BadRecord as why:
-            raise self.corrupt(found.key.score, found.key.kind, found.number, why) from why
-        if found.number:
-            self._good.add(found.number)
+            raise self.corrupt(score, kind, found.number, why) from why
+        if self._family.digest(data) != score:
+            raise self.corrupt(score, kind, found.number, MISMATCH)
+        self._good.add(found.number)
         return data
 
     def corrupt(self, score: bytes, kind: Kind | None, number: int, why: object) -> CorruptBlock:
         """Return the error for a bad record, and forget that it was ever good."""
         self._good.discard(number)
         return corrupt_block(score, kind, f"{self._environment.path}, log number {number}", why)
-
-    def _is_nothing(self, key: Key) -> bool:
-        if len(key.score) != self._family.size:
-            raise HashMismatch(f"{key.score.hex()}: not a {self._family.name} score")
-        return self._family.is_nothing(key.score)
 
     def _log_batch(self, start: int) -> list[LogRecord]:
         e = self._environment
@@ -229,11 +273,6 @@ class Reader:
         else:
             self._good.add(number)
         return LogRecord(number, header.kind, header.score, bytes(data))
-
-
-def index_key(key: Key) -> bytes:
-    """Return the key of a block in the index."""
-    return key.score + KIND_BYTE[key.kind]
 
 
 def header_for(record: Buffer | None, score: bytes, kind: Kind | None) -> Header:
