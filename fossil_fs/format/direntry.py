@@ -54,7 +54,7 @@ FIELDS: Final = (
     Field("mcount", "I", VERSIONS, "number of changes"),
     Field("ctime", "I", VERSIONS, "metadata last changed"),
     Field("atime", "I", VERSIONS, "last read"),
-    Field("mode", "I", VERSIONS, "mode bits (mode.py)"),
+    Field("mode", "I", VERSIONS, "mode bits, see below"),
 )
 
 
