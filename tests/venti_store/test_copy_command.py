@@ -193,6 +193,30 @@ def test_what_cannot_be_copied_says_why(
     assert why in line
 
 
+def venti(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([VENTI, *map(str, words)], capture_output=True, text=True, check=False)
+
+
+def test_a_tree_is_checked_and_mended(tmp_path: Path) -> None:
+    batch = Batch(BLAKE3)
+    score = archive(batch)
+    blocks = batch.take()
+    lost = [block for block in blocks if block.kind is Kind.DATA][3]
+    whole = make_store(tmp_path / "a", BLAKE3, blocks)
+    holed = make_store(tmp_path / "b", BLAKE3, [b for b in blocks if b != lost])
+    done = venti("check", "-s", whole, score.hex())
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("whole\n")
+    done = venti("check", "-s", holed, "--json", score.hex(), "--history")
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["score"] == lost.score.hex()
+    assert done.stderr.endswith("1 missing\n")
+    assert venti("copy", "--full", whole, holed, score.hex()).returncode == 0
+    assert venti("check", "-s", holed, score.hex()).returncode == 0
+    assert venti("check", "-s", holed, score.hex(), "--rebuild").returncode == 2
+    assert venti("check", "-s", holed, "--history").returncode == 2
+
+
 def test_options_may_stand_anywhere(tmp_path: Path) -> None:
     batch = Batch(BLAKE3)
     score = archive(batch)

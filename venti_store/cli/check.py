@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from lib9.cli import Parser, print_json
-from lib9.errors import Exit
+from lib9.errors import Exit, UsageError
 from lib9.sizes import format_size, parse_size
 from lib9.waiting import run_now
 from venti_store.cli.address import Subcommands, add_store_option, local_store, with_store
@@ -24,10 +24,13 @@ def add(commands: Subcommands) -> Parser:
         description=(
             "Read the log in order and check every block against its score, that no number is\n"
             "missing, and that log and index agree. What is bad is named on stdout, a line each;\n"
-            "exit status 5 if any block is lost or the index is wrong. Writers may go on meanwhile."
+            "exit status 5 if any block is lost or the index is wrong. Writers may go on meanwhile.\n"
+            "With SCOREs: check instead that everything below these roots is here and good."
         ),
     )
+    p.add_argument("scores", metavar="SCORE", nargs="*", help="check these trees, not the log")
     add_store_option(p)
+    p.add_argument("--history", action="store_true", help="with SCORE: the roots before it, too")
     p.add_argument("--rebuild", action="store_true", help="set the index right from the log")
     p.add_argument(
         "--repair", metavar="FROM", help="fetch lost blocks from the store at this address"
@@ -38,6 +41,12 @@ def add(commands: Subcommands) -> Parser:
 
 
 def main(args: argparse.Namespace) -> int:
+    if args.scores:
+        from venti_store.cli.checktrees import check_trees
+
+        return check_trees(args)
+    if args.history:
+        raise UsageError("check: --history needs a SCORE")
     rate = parse_size(args.rate) if args.rate else 0
     store = local_store(args)
     try:
