@@ -48,7 +48,7 @@ MISMATCH: Final = "bytes do not match the score"
 
 ZSTD_LEVEL: Final = 1  # the fastest; higher levels win little on 64 KiB
 _SAVING: Final = 16  # compressed must be smaller by 1/16: less saves no page, and costs every read
-_SAMPLE_MIN: Final = 8 << 10  # from this size on a sample tells cheaply what will not compress
+_SAMPLE_MIN: Final = 16 << 10  # from this size on a sample tells cheaply what will not compress
 _SAMPLE: Final = 1 << 10  # bytes taken at each of two places
 
 _KINDS: Final = {int(kind): kind for kind in Kind}

@@ -124,10 +124,41 @@ class LogRecord(NamedTuple):
     data: bytes
 
 
+class LogEntry(NamedTuple):
+    """What a log entry says of itself, unverified. `stored` is its bytes in the log, header and all."""
+
+    number: int
+    kind: Kind | None
+    score: Score
+    size: int
+    stored: int
+
+
 @runtime_checkable
 class LogReader(Protocol):
     """An optional power: the store's blocks and name records in the order they were appended."""
 
     def log(self, start: int = 1) -> Iterator[LogRecord]:
         """Give the entries from number `start` on, to the end as it is when reached."""
+        ...
+
+
+class LogStore(LogReader, Protocol):
+    """A LogReader of which positions can be remembered, and which takes name records."""
+
+    store_id: str  # random, given when the store was made; a copy of the store has the same
+
+    def last_number(self) -> int:
+        """Return the number of the last entry committed, 0 when there is none."""
+        ...
+
+    def entries(self, start: int = 1) -> Iterator[LogEntry]:
+        """Give what the entries from number `start` on say of themselves; blocks are not read."""
+        ...
+
+    async def append_name(self, data: Buffer) -> int:
+        """Append a name record behind all blocks put before, sync, and return its number.
+
+        A record that is there already keeps its number. BlockTooLarge beyond 1 to 16384 bytes.
+        """
         ...

@@ -158,7 +158,7 @@ class BlockViewsContract:
 
 
 class LogContract:
-    """Tests of LogReader and `append_name`."""
+    """Tests of LogStore."""
 
     async def test_the_log_has_everything_in_order(self, make_store: MakeStore) -> None:
         store = await make_store(BLAKE3)
@@ -177,6 +177,8 @@ class LogContract:
         assert [r.kind for r in records] == [Kind.DATA] * 3 + [None, Kind.ROOT]
         assert [r.score for r in records] == [BLAKE3.score(r.data) for r in records]
         assert list(store.log(4)) == records[3:]
+        entries = [(e.number, e.kind, e.score, e.size) for e in store.entries(2)]
+        assert entries == [(r.number, r.kind, r.score, len(r.data)) for r in records[1:]]
         assert list(store.log(6)) == []
         await store.aclose()
 

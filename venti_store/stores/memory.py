@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from venti_store.errors import HashMismatch
-from venti_store.interfaces import Block, Key, LogRecord
+from venti_store.interfaces import Block, Key, LogEntry, LogRecord
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, Buffer, Family, Score
 from venti_store.stores.accept import acceptable, acceptable_name
@@ -53,6 +53,10 @@ class MemoryStore:
             score, kind = self._log[number - 1]
             yield LogRecord(number, kind, score, self.blocks[score, kind])
             number += 1
+
+    def entries(self, start: int = 1) -> Iterator[LogEntry]:
+        for number, kind, score, data in self.log(start):
+            yield LogEntry(number, kind, score, len(data), len(data))
 
     def last_number(self) -> int:
         """Return the number of the last log entry, 0 when there is none."""

@@ -21,7 +21,7 @@ from venti_store.codec import (
     verified,
 )
 from venti_store.errors import CorruptBlock, HashMismatch, NoSuchBlock
-from venti_store.interfaces import Key, LogRecord
+from venti_store.interfaces import Key, LogEntry, LogRecord
 from venti_store.kind import Kind
 from venti_store.score import Buffer, Score
 from venti_store.stores.halves import map_halves
@@ -50,16 +50,6 @@ class Packed(NamedTuple):
     key: Key
     length: int
     body: memoryview
-
-
-class LogEntry(NamedTuple):
-    """What a log record says of itself. `stored` is its bytes in the log, header and all."""
-
-    number: int
-    kind: Kind | None
-    score: Score
-    size: int
-    stored: int
 
 
 class Reader:

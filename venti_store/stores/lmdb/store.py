@@ -6,10 +6,11 @@ from functools import partial
 
 from lib9.waiting import in_thread, in_trio
 from venti_store.codec import encode
-from venti_store.interfaces import Block, Key, LogRecord
+from venti_store.interfaces import Block, Key, LogEntry, LogRecord
 from venti_store.score import Buffer, Family
 from venti_store.stores.accept import acceptable, acceptable_name
 from venti_store.stores.halves import map_halves
+from venti_store.stores.heap import keep_freed_memory
 from venti_store.stores.lmdb.append import Item, find_good
 from venti_store.stores.lmdb.environment import (
     KIND_BYTE,
@@ -18,7 +19,7 @@ from venti_store.stores.lmdb.environment import (
     release,
     store_errors,
 )
-from venti_store.stores.lmdb.reader import LogEntry, Reader
+from venti_store.stores.lmdb.reader import Reader
 from venti_store.stores.lmdb.statistics import Statistics, statistics
 from venti_store.stores.lmdb.verified import Verified
 from venti_store.stores.lmdb.writer import QUEUE_BYTES_MAX, RESERVE_BYTES, Writer
@@ -42,6 +43,7 @@ class LmdbStore:
         queue_bytes_max: int = QUEUE_BYTES_MAX,
     ) -> None:
         self.environment = acquire(path, family)
+        keep_freed_memory()
         self.path = path
         self.family = self.environment.family
         self.store_id = self.environment.store_id
