@@ -36,3 +36,11 @@ async def in_thread(function: Callable[[], T]) -> T:
     import trio
 
     return await trio.to_thread.run_sync(function)
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, in a trio task; without trio, nothing."""
+    if in_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()

@@ -7,7 +7,8 @@ first: what it finds is right in any case, and only what it does not find needs 
 
 import stat
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -105,13 +106,14 @@ class Directory:
         record = unpack_record(block.record(position))
         return (await self._nodes([record], strict=True))[0][1]
 
-    async def entries(self, after: bytes = b"") -> AsyncIterator[list[tuple[bytes, Node]]]:
+    async def entries(self, after: bytes = b"") -> AsyncGenerator[list[tuple[bytes, Node]], None]:
         """Give the names above `after` with their nodes, ascending, in batches of some hundreds."""
         walk = self._in_order(after) if self._native else self._by_index(after)
-        async for records in walk:
-            nodes = await self._nodes(records)
-            if nodes:
-                yield nodes
+        async with aclosing(walk):  # the caller may stop anywhere
+            async for records in walk:
+                nodes = await self._nodes(records)
+                if nodes:
+                    yield nodes
 
     async def locate(self, name: bytes) -> tuple[int, MetaBlock, int] | None:
         """Return where a name's record is: number of the block, the block, position in its index."""
@@ -154,7 +156,7 @@ class Directory:
             raise BadTree(f"{show_name(name)}: {error}") from error
         self._report(name, error)
 
-    async def _in_order(self, after: bytes) -> AsyncIterator[list[Record]]:
+    async def _in_order(self, after: bytes) -> AsyncGenerator[list[Record], None]:
         """Give the records above `after` block by block; BadTree if they do not ascend."""
         if not self._meta.count:
             return
@@ -174,7 +176,7 @@ class Directory:
             yield records
             number, at_once = number + at_once, _BLOCKS_AT_ONCE
 
-    async def _by_index(self, after: bytes) -> AsyncIterator[list[Record]]:
+    async def _by_index(self, after: bytes) -> AsyncGenerator[list[Record], None]:
         index = await self._get_index()
         start = bisect_right(index.names, after)
         for first in range(start, len(index.names), _NAMES_AT_ONCE):

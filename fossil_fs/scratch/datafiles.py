@@ -71,6 +71,10 @@ class DataFiles:
         data = os.pread(self.descriptor(number), size, offset)
         return data if len(data) == size else data + bytes(size - len(data))
 
+    def allocated_of(self, number: int) -> int:
+        """Return the bytes that a layer takes on disk."""
+        return self._sizes.get(number, 0)
+
     def length(self, number: int) -> int:
         """Return the sparse file's length; it may be less than what is visible of it."""
         return os.fstat(self.descriptor(number)).st_size

@@ -6,11 +6,11 @@
 | `d` inode name | inode that the directory has under this name, 0: the name is gone from the base |
 | `c` inode | all bytes of a small file, or the target of a symlink |
 | `x` inode name | an extended attribute |
-| `l` slot | inode that stands for a slot of the base's links |
+| `l` number | inode that stands for a number in the links, 0: it has no name any more |
 | `o` inode | an inode without a name, kept while it is open |
 | `s` word | the state of the scratch itself |
 
-Inode numbers and slots in keys are 8 bytes, big-endian. Entries of hash trees are opaque bytes here.
+Numbers in keys are 8 bytes, big-endian. Entries of hash trees are opaque bytes here.
 """
 
 import struct
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from fossil_fs.scratch.errors import ScratchDamaged
 
+ROOT: Final = 1  # the root directory's inode number
 GONE: Final = 0  # the inode of a name that the base has and the mount has not
 NOT_COUNTED: Final = 0xFFFFFFFF  # `subdirs` of a directory whose base was never counted
 INLINE_SIZE_MAX: Final = 64 << 10  # bytes of a file kept in the metadata
@@ -27,6 +28,7 @@ _LAYER: Final = struct.Struct("<QQ")
 _NUMBER: Final = struct.Struct(">Q")
 
 XATTRS_HERE: Final = 1  # flag: the extended attributes are under `x`, the base's do not count
+LINK_IN_BASE: Final = 4  # flag: the base's links have this inode
 INLINE: Final = 2  # flag: the bytes are under `c`, the base's do not count
 
 
@@ -38,7 +40,7 @@ class Layer(NamedTuple):
 
 
 class Inode(NamedTuple):
-    """A changed inode. Times in nanoseconds; `link` is a slot of the links or -1.
+    """A changed inode. Times in nanoseconds; `link` is a number in the links or -1.
 
     `unit`: bytes in a unit of the layers. Of a directory, `rdev` is what its base adds to qids.
     `content`, `meta`, `xattr_stream` are packed entries of the base, b"" for none. The bytes of a

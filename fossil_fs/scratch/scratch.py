@@ -255,8 +255,8 @@ class Scratch(Records):
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing stands here that the base does not have."""
-        return next(self.scan(b"i"), None) is None
+        """Tell whether the base has all that has a name; what changed is found from the root on."""
+        return self.get(inode_key(records.ROOT)) is None
 
     def check(self) -> None:
         """ScratchDamaged when a record leads to an inode or a layer that is not there."""

@@ -1,0 +1,180 @@
+"""Reading the base: blocks come when they are touched, and what cannot be had is EIO, once logged.
+
+A fault that a far store does not answer within the deadline is EIO too; the next try asks again.
+"""
+
+import logging
+import sys
+from collections import OrderedDict
+from collections.abc import Coroutine
+from contextlib import aclosing
+from errno import EIO
+from typing import Any, Final, NamedTuple, TypeVar
+
+from fossil_fs.directory import Directory
+from fossil_fs.format.names import show_name
+from fossil_fs.format.xattrs import STREAM_MAX, Xattrs, unpack_xattrs
+from fossil_fs.links import Links
+from fossil_fs.node import NO_OWNERS, Node, Owners
+from lib9.errors import SpawngridError
+from lib9.waiting import in_trio
+from venti_store.errors import BadTree
+from venti_store.hashtree.cache import PointerCache
+from venti_store.hashtree.entry import Entry
+from venti_store.hashtree.read import leaf_keys, read_blocks
+from venti_store.interfaces import BlockStore
+
+FAULT_SECONDS_MAX: Final = 60.0  # a read that waits longer for a far store fails
+DIRECTORIES_MAX: Final = 64  # directories whose first names are remembered
+TOLD_MAX: Final = 256  # messages that are not logged again and again
+_ZEROS: Final = memoryview(bytes(1 << 20))
+
+T = TypeVar("T")
+Part = bytes | memoryview
+
+log = logging.getLogger(__name__)
+
+
+class Streams(NamedTuple):
+    """What the base has of a directory; `offset` is added to its qids."""
+
+    source: Entry | None
+    meta: Entry | None
+    offset: int
+
+
+def zeros(size: int) -> list[Part]:
+    """Return `size` zero bytes in parts."""
+    parts: list[Part] = []
+    while size > 0:
+        parts.append(_ZEROS[:size])
+        size -= len(_ZEROS)
+    return parts
+
+
+class Base:
+    """The tree below a mount. `links` is that of the present base."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        *,
+        owners: Owners = NO_OWNERS,
+        fault_seconds: float = FAULT_SECONDS_MAX,
+    ) -> None:
+        self.store = store
+        self.family = store.family
+        self.cache = PointerCache()
+        self.links: Links | None = None
+        self._owners = owners
+        self._seconds = fault_seconds
+        self._directories: OrderedDict[Streams, Directory] = OrderedDict()
+        self._told: OrderedDict[str, None] = OrderedDict()
+        self.faults_failed = 0
+
+    def use_links(self, streams: tuple[Entry, Entry] | None) -> None:
+        """Take other links streams; directories resolve linked names through them from now on."""
+        self.links = Links(self.store, *streams, report=self.report) if streams else None
+        self._directories.clear()
+
+    async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return what a read of the base gives; OSError EIO if it fails or takes too long."""
+        try:
+            if not in_trio():
+                return await coroutine
+            import trio
+
+            with trio.fail_after(self._seconds):
+                return await coroutine
+        except SpawngridError as error:
+            self._tell(str(error))
+        except OSError as error:
+            self._tell(f"store: {error}")
+        except _too_slow() as error:
+            self._tell(f"store: no answer within {self._seconds:g} s ({error})")
+        self.faults_failed += 1
+        raise OSError(EIO, "a block of the base could not be read")
+
+    def report(self, name: bytes, error: BadTree) -> None:
+        """Log a name that makes no sense; the rest of its directory can be used."""
+        self._tell(f"{show_name(name)}: left out: {error}")
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told[message] = None
+            if len(self._told) > TOLD_MAX:
+                self._told.popitem(last=False)
+            log.error("%s", message)
+
+    def directory(self, streams: Streams) -> Directory:
+        directory = self._directories.get(streams)
+        if directory is None:
+            directory = Directory(
+                self.store,
+                streams.source,
+                streams.meta,
+                self.links,
+                owners=self._owners,
+                qid_offset=streams.offset,
+                report=self.report,
+                cache=self.cache,
+            )
+            self._directories[streams] = directory
+            if len(self._directories) > DIRECTORIES_MAX:
+                self._directories.popitem(last=False)
+        self._directories.move_to_end(streams)
+        return directory
+
+    async def lookup(self, streams: Streams, name: bytes) -> Node | None:
+        return await self.wait(self.directory(streams).lookup(name))
+
+    async def entries(self, streams: Streams, after: bytes) -> list[tuple[bytes, Node]]:
+        """Return some entries behind `after` in the order of names; none at the end only."""
+
+        async def first_batch() -> list[tuple[bytes, Node]]:
+            async with aclosing(self.directory(streams).entries(after)) as batches:
+                async for batch in batches:
+                    return batch
+            return []
+
+        return await self.wait(first_batch())
+
+    async def read(self, entry: Entry, offset: int, size: int) -> list[Part]:
+        """Return exactly `size` bytes in parts; zeros beyond the stream's end."""
+        dsize = entry.dsize
+        first = offset // dsize
+        count = (offset + size - 1) // dsize - first + 1
+        blocks = await self.wait(read_blocks(self.store, entry, first, count, self.cache))
+        end = offset + size
+        parts: list[Part] = []
+        for number, block in enumerate(blocks, first):
+            start, stop = max(offset - number * dsize, 0), min(end - number * dsize, dsize)
+            held = min(len(block), stop)
+            if start < held:
+                whole = start == 0 and held == len(block)
+                parts.append(block if whole else memoryview(block)[start:held])
+            if stop > max(start, held):
+                parts += zeros(stop - max(start, held))
+        return parts
+
+    async def is_data(self, entry: Entry, first: int, count: int) -> list[bool]:
+        """Tell of leaves whether they are anything but zeros."""
+        keys = await self.wait(leaf_keys(self.store, entry, first, count, self.cache))
+        return [key is not None for key in keys]
+
+    async def xattrs(self, entry: Entry) -> Xattrs:
+        """Return the extended attributes in a stream."""
+        if entry.size > STREAM_MAX:
+            self._tell(f"{entry.score.hex()}: {entry.size} bytes of extended attributes")
+            raise OSError(EIO, "extended attributes")
+        data = b"".join(await self.read(entry, 0, entry.size)) if entry.size else b""
+        try:
+            return unpack_xattrs(data)
+        except BadTree as error:
+            self._tell(f"{entry.score.hex()}: {error}")
+            raise OSError(EIO, "extended attributes") from error
+
+
+def _too_slow() -> tuple[type[BaseException], ...]:
+    trio = sys.modules.get("trio")
+    return () if trio is None else (trio.TooSlowError,)

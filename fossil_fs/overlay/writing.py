@@ -1,0 +1,278 @@
+"""Writing a file's bytes: small files in the metadata, larger ones in a layer of whole units.
+
+A unit of a layer counts as soon as its first page is data. So where older content lies below, the
+unit is completed first and its first page comes last: a kill in the middle leaves the old content.
+What must be read from the base for that is read before anything is looked at for good; if the file
+changed meanwhile, everything is looked at once more.
+"""
+
+import stat
+from errno import EFBIG, EINVAL
+from typing import Final
+
+from fossil_fs.overlay.core import PAGE, RECORD_ROOM, Change, Overlay
+from fossil_fs.overlay.layers import ZEROS
+from fossil_fs.overlay.reading import read_record, where
+from fossil_fs.scratch import records
+from fossil_fs.scratch.journal import cut, delete, patch, put
+from fossil_fs.scratch.records import INLINE, INLINE_SIZE_MAX, Inode, Layer
+from lib9.faults import fault
+from venti_store.hashtree.layout import STREAM_SIZE_MAX
+from venti_store.score import Buffer
+
+FILE_SIZE_MAX: Final = STREAM_SIZE_MAX
+
+Fills = dict[int, bytes]  # start of a unit to the older content in it
+
+
+class Writer:
+    """The changes of files' bytes and sizes."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+
+    async def write(self, ino: int, offset: int, data: Buffer) -> int:
+        """Write all of `data`; ENOSPC leaves the file as it was."""
+        if not data:
+            return 0
+        end = offset + len(data)
+        if end > FILE_SIZE_MAX:
+            raise OSError(EFBIG, "file size")
+        fills: Fills = {}
+        while True:
+            inode = self._file(ino)
+            if self._is_small(inode, max(end, inode.size)):
+                if inode.flags & INLINE:
+                    self._write_inline(ino, offset, data)
+                    return len(data)
+                await self._make_inline(ino, inode, inode.size)
+                continue
+            missing = [unit for unit in self._edges(inode, offset, end) if unit not in fills]
+            if not missing:
+                break
+            for unit in missing:
+                fills[unit] = await self._older(ino, inode, unit)
+            if self._file(ino).layers != inode.layers:
+                fills.clear()  # cut, saved or begun anew: what was read may not be what is there
+        self._write_layer(ino, offset, data, fills)
+        return len(data)
+
+    def _file(self, ino: int) -> Inode:
+        inode = self._overlay.inode(ino)
+        if not stat.S_ISREG(inode.mode):
+            raise OSError(EINVAL, "not a regular file")
+        return inode
+
+    def _is_small(self, inode: Inode, size: int) -> bool:
+        """Tell whether a file, with `size` bytes, is kept in the metadata."""
+        return size <= INLINE_SIZE_MAX and not inode.layers
+
+    def _write_inline(self, ino: int, offset: int, data: Buffer) -> None:
+        overlay = self._overlay
+        overlay.scratch.admit(RECORD_ROOM + len(data), inline=True)
+        change = Change(overlay)
+        inode = change.inode(ino)
+        change.ops.append(patch(records.content_key(ino), offset, bytes(data)))
+        self._grow(change, ino, inode, offset + len(data))
+        change.apply()
+        fault("write.inline-applied")
+
+    def _grow(self, change: Change, ino: int, inode: Inode, end: int) -> None:
+        change.set(
+            ino,
+            inode._replace(size=max(inode.size, end), mtime_ns=change.now, ctime_ns=change.now),
+        )
+
+    async def _make_inline(self, ino: int, inode: Inode, size: int) -> None:
+        """Take the first `size` bytes of a file into the metadata, if it has not changed meanwhile."""
+        overlay = self._overlay
+        parts = await read_record(overlay, overlay.scratch, ino, inode, 0, size) if size else []
+        if self._file(ino) != inode:
+            return
+        content = b"".join(parts)
+        overlay.scratch.admit(RECORD_ROOM + len(content), inline=True)
+        change = Change(overlay)
+        lifted = change.inode(ino)
+        change.condemn(lifted)
+        change.ops.append(put(records.content_key(ino), content))
+        change.set(
+            ino,
+            lifted._replace(
+                flags=lifted.flags | INLINE,
+                content=b"",
+                layers=(),
+                size=size,
+                unit=overlay.unit(None),
+            ),
+        )
+        change.apply()
+
+    # larger files
+
+    def _edges(self, inode: Inode, offset: int, end: int) -> list[int]:
+        """Return the starts of the units whose older content a write to [offset, end) needs.
+
+        They are the first and the last, where they are written in part and lie in no open layer.
+        """
+        if inode.flags & INLINE:
+            return []
+        unit = inode.unit
+        first, last = offset - offset % unit, (end - 1) - (end - 1) % unit
+        needed = []
+        for start in {first, last}:
+            covered = offset <= start and min(start + unit, max(inode.size, end)) <= end
+            if not covered and self._lies_below(inode, start):
+                needed.append(start)
+        return sorted(needed)
+
+    def _lies_below(self, inode: Inode, start: int) -> bool:
+        """Tell whether a unit is in no open layer, and shows older content."""
+        overlay = self._overlay
+        end = min(start + inode.unit, inode.size)
+        if start >= end:
+            return False
+        top = self._open_layer(inode)
+        return any(source not in (ZEROS, top) for _, _, source in where(overlay, inode, start, end))
+
+    def _open_layer(self, inode: Inode) -> int | None:
+        """Return the number of the top layer if it may be written."""
+        if inode.layers and self._overlay.scratch.layer_is_open(inode.layers[-1].number):
+            return inode.layers[-1].number
+        return None
+
+    async def _older(self, ino: int, inode: Inode, start: int) -> bytes:
+        overlay = self._overlay
+        size = min(inode.unit, inode.size - start)
+        return b"".join(await read_record(overlay, overlay.scratch, ino, inode, start, size))
+
+    def _write_layer(self, ino: int, offset: int, data: Buffer, fills: Fills) -> None:
+        """Write to the open layer, which is begun if need be. No await: see the package."""
+        overlay = self._overlay
+        files = overlay.scratch.files
+        inode = self._file(ino)
+        old_layers = inode.layers
+        end = offset + len(data)
+        self._admit(inode, offset, end)
+        change = Change(overlay)
+        inode = self.begin_layer(change, ino)
+        number = inode.layers[-1].number
+        try:
+            self._put(inode, number, offset, data, fills)
+            fault("write.data-written")
+            self._grow(change, ino, inode, end)
+            change.apply()
+        except OSError:
+            if inode.layers[:-1] == old_layers:
+                files.condemn([number])
+            elif end > inode.size and files.length(number) > inode.size:
+                files.truncate(number, inode.size)
+            raise
+        fault("write.applied")
+
+    def _admit(self, inode: Inode, offset: int, end: int) -> None:
+        """ENOSPC unless the units that a write begins have room."""
+        overlay, unit = self._overlay, inode.unit
+        top = self._open_layer(inode)
+        first, last = offset - offset % unit, end + -end % unit
+        need = last - first + RECORD_ROOM
+        if top is not None:
+            present = overlay.scratch.files.present(top, first, last, unit)
+            need -= sum(b - a for a, b in present)
+        if inode.flags & INLINE:
+            need += INLINE_SIZE_MAX
+        if need > RECORD_ROOM:
+            overlay.scratch.admit(need)
+
+    def begin_layer(self, change: Change, ino: int) -> Inode:
+        """Return the inode with an open layer on top; what was inline goes there."""
+        overlay = self._overlay
+        files = overlay.scratch.files
+        inode = change.inode(ino)
+        if self._open_layer(inode) is not None:
+            return inode
+        number = overlay.scratch.next_layer()
+        if inode.flags & INLINE:
+            content = overlay.scratch.get(records.content_key(ino)) or b""
+            if content:
+                files.write(number, 0, content)
+            change.ops.append(delete(records.content_key(ino)))
+            inode = inode._replace(flags=inode.flags & ~INLINE, layers=(Layer(number, 0),))
+        else:
+            files.truncate(number, 0)
+            inode = inode._replace(layers=(*inode.layers, Layer(number, inode.size)))
+        change.set(ino, inode)
+        return inode
+
+    def _put(self, inode: Inode, number: int, offset: int, data: Buffer, fills: Fills) -> None:
+        files, unit = self._overlay.scratch.files, inode.unit
+        view = memoryview(data)
+        end = offset + len(data)
+        at = offset
+        while at < end:
+            start = at - at % unit
+            if self._lies_below(inode, start):
+                stop = min(start + unit, end)
+                whole = bytearray(fills.get(start, b""))
+                whole.extend(bytes(max(0, stop - start - len(whole))))
+                whole[at - start : stop - start] = view[at - offset : stop - offset]
+                files.write(number, start + PAGE, memoryview(whole)[PAGE:])
+                files.write(number, start, memoryview(whole)[:PAGE])
+            else:
+                stop = self._run(inode, start, end)
+                files.write(number, at, view[at - offset : stop - offset])
+                if at > start and not any(files.present(number, start, start + 1, unit)):
+                    files.write(number, start, b"\0")  # now the unit counts
+            at = stop
+
+    def _run(self, inode: Inode, start: int, end: int) -> int:
+        """Return where the units from `start` on end that may be written in place, at most `end`."""
+        unit = inode.unit
+        if start >= inode.size:
+            return end
+        stop = start + unit
+        while stop < end and not self._lies_below(inode, stop):
+            stop += unit
+        return min(stop, end)
+
+    # sizes
+
+    async def truncate(self, ino: int, size: int) -> None:
+        """Cut or lengthen a file; what it gains is zeros."""
+        if size > FILE_SIZE_MAX:
+            raise OSError(EFBIG, "file size")
+        while True:
+            inode = self._file(ino)
+            if inode.flags & INLINE or size > INLINE_SIZE_MAX or size >= inode.size:
+                break
+            await self._make_inline(ino, inode, size)
+        if inode.flags & INLINE:
+            self._truncate_inline(ino, size)
+        else:
+            self._truncate_layers(ino, size)
+
+    def _truncate_inline(self, ino: int, size: int) -> None:
+        change = Change(self._overlay)
+        inode = change.inode(ino)
+        if size > INLINE_SIZE_MAX:
+            inode = self.begin_layer(change, ino)
+        else:
+            change.ops.append(cut(records.content_key(ino), size))
+        change.set(ino, inode._replace(size=size, mtime_ns=change.now, ctime_ns=change.now))
+        change.apply()
+
+    def _truncate_layers(self, ino: int, size: int) -> None:
+        overlay = self._overlay
+        scratch = overlay.scratch
+        change = Change(overlay)
+        inode = change.inode(ino)
+        shorter = size < inode.size
+        if shorter:
+            inode = self.begin_layer(change, ino)
+            *lower, top = inode.layers
+            inode = inode._replace(layers=(*lower, Layer(top.number, min(top.limit, size))))
+        change.set(ino, inode._replace(size=size, mtime_ns=change.now, ctime_ns=change.now))
+        change.apply()
+        fault("truncate.applied")
+        if shorter and scratch.files.length(inode.layers[-1].number) > size:
+            scratch.metadata.sync()  # the bytes must not be gone before the size says so
+            scratch.files.truncate(inode.layers[-1].number, size)

@@ -1,0 +1,136 @@
+"""Extended attributes: the base's as they are, changed ones as a record each."""
+
+from collections.abc import Sequence
+from errno import E2BIG, EEXIST, EINVAL, ENODATA, ENOSPC, ERANGE
+
+from fossil_fs.format.xattrs import STREAM_MAX, Xattrs, pack_xattrs
+from fossil_fs.overlay import acl
+from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
+from fossil_fs.scratch import records
+from fossil_fs.scratch.journal import delete, put
+from fossil_fs.scratch.records import XATTRS_HERE, Inode
+from fossil_fs.scratch.scratch import Records
+
+CREATE, REPLACE = 1, 2
+NAME_MAX = 255
+VALUE_MAX = 64 << 10
+
+
+class ExtendedAttributes:
+    """The extended attributes of inodes in the table."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+
+    async def get(self, ino: int, name: bytes) -> bytes:
+        overlay = self._overlay
+        record = overlay.record(ino)
+        if record is not None and record.flags & XATTRS_HERE:
+            value = overlay.scratch.get(records.xattr_key(ino, name))
+        else:
+            value = dict(await self._of_base(ino)).get(name)
+        if value is None:
+            raise OSError(ENODATA, "attribute")
+        return value
+
+    async def names(self, ino: int) -> Sequence[bytes]:
+        overlay = self._overlay
+        record = overlay.record(ino)
+        if record is not None and record.flags & XATTRS_HERE:
+            return [name for name, _ in overlay.scratch.scan(records.xattr_key(ino, b""))]
+        return [name for name, _ in await self._of_base(ino)]
+
+    async def _of_base(self, ino: int) -> Xattrs:
+        record = self._overlay.record(ino)
+        if record is not None:
+            return await all_xattrs(self._overlay, self._overlay.scratch, ino, record)
+        node = self._overlay.node(ino)
+        if node.xattr_stream is not None:
+            return await self._overlay.base.xattrs(node.xattr_stream)
+        return node.xattrs
+
+    async def set(self, ino: int, name: bytes, value: bytes, flags: int) -> None:
+        """Set one; `flags`: CREATE, REPLACE."""
+        if not name or len(name) > NAME_MAX:
+            raise OSError(ERANGE, "name")
+        if len(value) > VALUE_MAX - 1:
+            raise OSError(E2BIG, "value")
+        await self._take_here(ino)
+        overlay = self._overlay
+        key = records.xattr_key(ino, name)
+        old = overlay.scratch.get(key)
+        if flags & ~(CREATE | REPLACE):
+            raise OSError(EINVAL, "flags")
+        if flags & CREATE and old is not None:
+            raise OSError(EEXIST, "attribute")
+        if flags & REPLACE and old is None:
+            raise OSError(ENODATA, "attribute")
+        overlay.scratch.admit(RECORD_ROOM + len(value), inline=True)
+        change = Change(overlay)
+        inode = change.inode(ino)
+        op = put(key, value)
+        if name == acl.ACCESS:
+            mode = acl.mode_of(value, inode.mode)
+            inode = inode._replace(mode=mode)
+            if acl.is_plain(value):
+                op = delete(key)  # it says no more than the mode does
+        change.ops.append(op)
+        change.set(ino, inode._replace(ctime_ns=change.now))
+        change.apply()
+
+    async def remove(self, ino: int, name: bytes) -> None:
+        await self._take_here(ino)
+        overlay = self._overlay
+        key = records.xattr_key(ino, name)
+        if overlay.scratch.get(key) is None:
+            raise OSError(ENODATA, "attribute")
+        change = Change(overlay)
+        change.set(ino, change.inode(ino)._replace(ctime_ns=change.now))
+        change.ops.append(delete(key))
+        change.apply()
+
+    async def default_acl(self, directory: int) -> bytes | None:
+        """Return the ACL that files made in a directory inherit from."""
+        try:
+            return await self.get(directory, acl.DEFAULT)
+        except OSError as error:
+            if error.errno != ENODATA:
+                raise
+            return None
+
+    async def follow_mode(self, ino: int) -> None:
+        """Let the access ACL, if there is one, say what the mode says now."""
+        try:
+            old = await self.get(ino, acl.ACCESS)
+        except OSError as error:
+            if error.errno != ENODATA:
+                raise
+            return
+        new = acl.with_mode(old, self._overlay.mode(ino))
+        if new != old:
+            await self.set(ino, acl.ACCESS, new, REPLACE)
+
+    async def _take_here(self, ino: int) -> None:
+        """Take all attributes of an inode into the scratch, where each can be changed alone."""
+        overlay = self._overlay
+        while not overlay.inode(ino).flags & XATTRS_HERE:
+            seen = overlay.inode(ino)
+            xattrs = await self._of_base(ino)
+            if overlay.inode(ino) != seen:
+                continue
+            if len(pack_xattrs(xattrs)) > STREAM_MAX:
+                raise OSError(ENOSPC, "attributes")
+            change = Change(overlay)
+            inode = change.inode(ino)
+            change.ops += [put(records.xattr_key(ino, name), value) for name, value in xattrs]
+            flags = inode.flags | XATTRS_HERE
+            change.set(ino, inode._replace(flags=flags, xattr_stream=b""))
+            change.apply()
+
+
+async def all_xattrs(overlay: Overlay, state: Records, ino: int, record: Inode) -> Xattrs:
+    """Return the extended attributes of an inode as `record` of `state` has them."""
+    if record.flags & XATTRS_HERE:
+        return tuple(state.scan(records.xattr_key(ino, b"")))
+    entry = overlay.unpack(record.xattr_stream)
+    return await overlay.base.xattrs(entry) if entry is not None else ()

@@ -1,0 +1,563 @@
+"""The file system without a kernel: every operation, its errors, and what a save keeps."""
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+import pytest
+
+from fossil_fs.overlay.listing import cookie_of
+from fossil_fs.scratch.scratch import Scratch
+from lib9.fuse.interface import Caller, Changes
+from tests.fossil_fs.drive import ME, ROOT, Driver, empty_root, new_scratch
+from venti_store.stores.memory import MemoryStore
+
+UNIT = 64 << 10
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def fs(store: MemoryStore, tmp_path: Path) -> AsyncIterator[Driver]:
+    driver = await Driver.open(store, new_scratch(tmp_path, store, await empty_root(store)))
+    yield driver
+    driver.fs.overlay.scratch.check()
+    driver.close()
+
+
+async def fails(number: int, awaitable: Awaitable[object]) -> None:
+    with pytest.raises(OSError) as caught:
+        await awaitable
+    assert caught.value.errno == number, caught.value
+
+
+async def remount(driver: Driver, store: MemoryStore, tmp_path: Path) -> Driver:
+    """Save, and mount the new score elsewhere."""
+    score = await driver.save()
+    return await Driver.open(store, new_scratch(tmp_path, store, score))
+
+
+async def same_after_save(driver: Driver, store: MemoryStore, tmp_path: Path) -> None:
+    before = await driver.tree()
+    other = await remount(driver, store, tmp_path)
+    assert await other.tree() == before
+    assert await driver.tree() == before
+    driver.drop_caches()
+    assert await driver.tree() == before
+    assert driver.fs.overlay.scratch.is_clean
+    assert driver.fs.overlay.scratch.files.numbers() == []
+    other.close()
+
+
+SIZES = [0, 1, 4095, UNIT - 1, UNIT, UNIT + 1, 3 * UNIT, 5 * UNIT + 77]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_files_of_every_size(
+    fs: Driver, store: MemoryStore, tmp_path: Path, size: int
+) -> None:
+    data = os.urandom(size)
+    await fs.put("f", data)
+    assert await fs.read("f") == data
+    assert (await fs.stat("f")).size == size
+    await same_after_save(fs, store, tmp_path)
+    assert await fs.read("f") == data
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+async def test_writes_and_cuts_anywhere(
+    fs: Driver, store: MemoryStore, tmp_path: Path, size: int, saved: bool
+) -> None:
+    model = bytearray(os.urandom(size))
+    await fs.put("f", bytes(model))
+    steps: list[tuple[str, int, int]] = [
+        ("write", UNIT - 10, 20),
+        ("write", 10, 4),
+        ("cut", 2 * UNIT + 100, 0),
+        ("write", 4 * UNIT + 5, 3 * UNIT),
+        ("cut", 2 * UNIT - 30, 0),
+        ("cut", 6 * UNIT, 0),
+        ("write", 3 * UNIT + 1, 1),
+        ("cut", 100, 0),
+        ("cut", 2 * UNIT, 0),
+        ("write", UNIT, 100),
+    ]
+    for number, (what, offset, length) in enumerate(steps):
+        if saved and number % 2 == 0:
+            await fs.save()
+        if what == "write":
+            data = os.urandom(length)
+            await fs.write("f", offset, data)
+            model.extend(bytes(max(0, offset + length - len(model))))
+            model[offset : offset + length] = data
+        else:
+            await fs.truncate("f", offset)
+            del model[offset:]
+            model.extend(bytes(offset - len(model)))
+        assert await fs.read("f") == bytes(model), (number, what)
+    await same_after_save(fs, store, tmp_path)
+
+
+async def test_every_kind_of_file_is_saved(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
+    await fs.mkdir("d", 0o2755)
+    await fs.put("d/file", b"text")
+    await fs.symlink("d/link", b"../somewhere/else")
+    await fs.mknod("d/fifo", stat.S_IFIFO | 0o600)
+    await fs.mknod("d/socket", stat.S_IFSOCK | 0o600)
+    await fs.mknod("d/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    await fs.mknod("d/disk", stat.S_IFBLK | 0o660, os.makedev(8, 300))
+    await fs.mkdir("d/empty")
+    ino = await fs.ino("d/file")
+    await fs.fs.setattr(
+        ino, Changes(mode=0o6711, uid=1000, gid=70000, mtime_ns=-5_000_000_001), 0, ME
+    )
+    await fs.fs.setxattr(ino, b"user.small", b"v", 0, ME)
+    await fs.fs.setxattr(await fs.ino("d"), b"user.large", bytes(3000), 0, ME)
+    await same_after_save(fs, store, tmp_path)
+    assert (await fs.stat("d/file")).mode == stat.S_IFREG | 0o6711
+
+
+async def test_unchanged_keeps_its_score(fs: Driver, store: MemoryStore) -> None:
+    first = await fs.save()
+    assert first == fs.fs.overlay.snapshot.score
+    await fs.put("f", b"x")
+    second = await fs.save()
+    assert second != first
+    assert await fs.save() == second
+    await fs.stat("f")
+    await fs.fs.setattr(await fs.ino("f"), Changes(atime_ns=5), 0, ME)
+    assert await fs.save() == second, "atime is not part of a tree"
+    assert fs.fs.overlay.scratch.is_clean
+
+
+async def test_errors_of_names(fs: Driver) -> None:
+    await fs.mkdir("d")
+    await fs.put("d/f", b"")
+    await fails(errno.ENOENT, fs.stat("none"))
+    await fails(errno.EEXIST, fs.create("d/f"))
+    await fails(errno.EEXIST, fs.mkdir("d"))
+    await fails(errno.EEXIST, fs.symlink("d", b"x"))
+    await fails(errno.EEXIST, fs.link("d/f", "d/f"))
+    await fails(errno.EISDIR, fs.unlink("d"))
+    await fails(errno.ENOTDIR, fs.rmdir("d/f"))
+    await fails(errno.ENOTEMPTY, fs.rmdir("d"))
+    await fails(errno.ENOTDIR, fs.stat("d/f/x"))
+    await fails(errno.ENAMETOOLONG, fs.create("x" * 256))
+    await fs.create("x" * 255)
+    await fails(errno.EPERM, fs.link("d", "e"))
+    await fails(errno.EINVAL, fs.fs.readlink(await fs.ino("d/f"), ME))
+    await fails(errno.EISDIR, fs.fs.read(await fs.ino("d"), 0, 0, 10))
+    await fails(errno.ESTALE, fs.fs.getattr(12345, ME))
+    await fails(errno.EFBIG, fs.fs.write(await fs.ino("d/f"), 0, 1 << 48, b"x"))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+async def test_rename(fs: Driver, store: MemoryStore, tmp_path: Path, saved: bool) -> None:
+    async def settle() -> None:
+        if saved:
+            await fs.save()
+            fs.drop_caches()
+
+    await fs.mkdir("a")
+    await fs.mkdir("b")
+    await fs.put("a/f", b"f")
+    await fs.put("a/g", b"g")
+    await fs.mkdir("a/sub")
+    await fs.put("a/sub/deep", b"deep")
+    await settle()
+    await fails(errno.EEXIST, fs.rename("a/f", "a/g", 1))
+    await fails(errno.ENOENT, fs.rename("a/f", "a/none", 2))
+    await fails(errno.EINVAL, fs.rename("a", "a/sub/a"))
+    await fails(errno.EISDIR, fs.rename("a/f", "b"))
+    await fails(errno.ENOTDIR, fs.rename("b", "a/f"))
+    await fails(errno.ENOTEMPTY, fs.rename("b", "a"))
+    await fails(errno.EINVAL, fs.rename("a/f", "a/h", 8))
+    await fs.rename("a/f", "a/f")
+    await fs.rename("a/sub", "b/moved", 1)
+    await settle()
+    assert await fs.read("b/moved/deep") == b"deep"
+    await fs.rename("a/f", "b/moved", 2)
+    assert await fs.read("b/moved") == b"f"
+    assert await fs.read("a/f/deep") == b"deep"
+    await settle()
+    await fs.rename("b/moved", "a/g")
+    assert await fs.names("b") == []
+    assert await fs.read("a/g") == b"f"
+    await fs.mkdir("b/empty")
+    await settle()
+    await fs.rename("a/f", "b/empty")
+    assert await fs.names("a") == ["g"]
+    assert await fs.read("b/empty/deep") == b"deep"
+    await fails(errno.ENOENT, fs.stat("a/f"))
+    await same_after_save(fs, store, tmp_path)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+async def test_hard_links(fs: Driver, store: MemoryStore, tmp_path: Path, saved: bool) -> None:
+    await fs.mkdir("a")
+    await fs.mkdir("b")
+    await fs.put("a/one", b"first")
+    if saved:
+        await fs.save()
+        fs.drop_caches()
+    await fs.link("a/one", "b/two")
+    await fs.link("a/one", "three")
+    assert (await fs.stat("a/one")).nlink == 3
+    await fs.write("b/two", 0, b"FIRST")
+    assert await fs.read("three") == b"FIRST"
+    await same_after_save(fs, store, tmp_path)
+    other = await remount(fs, store, tmp_path)
+    stats = [await other.stat(path) for path in ("a/one", "b/two", "three")]
+    assert len({s.ino for s in stats}) == 1
+    assert [s.nlink for s in stats] == [3, 3, 3]
+    other.drop_caches()
+    await other.write("three", 5, b"!")
+    other.drop_caches()
+    assert await other.read("a/one") == b"FIRST!"
+    await other.unlink("a/one")
+    await other.unlink("b/two")
+    await same_after_save(other, store, tmp_path)
+    assert (await other.stat("three")).nlink == 1
+    await other.rename("three", "a/three")
+    await same_after_save(other, store, tmp_path)
+    await other.unlink("a/three")
+    await same_after_save(other, store, tmp_path)
+    assert other.fs.overlay.snapshot.links is None
+    other.close()
+
+
+async def test_a_link_made_and_removed_leaves_a_plain_file(
+    fs: Driver, store: MemoryStore, tmp_path: Path
+) -> None:
+    await fs.put("tmp", b"object")
+    await fs.link("tmp", "final")
+    await fs.unlink("tmp")
+    await same_after_save(fs, store, tmp_path)
+    assert fs.fs.overlay.snapshot.links is None
+    await fs.write("final", 0, b"O")
+    await same_after_save(fs, store, tmp_path)
+
+
+@pytest.mark.parametrize("size", [10, 3 * UNIT])
+@pytest.mark.parametrize("saved", [False, True])
+async def test_unlinked_files_live_until_they_are_forgotten(
+    fs: Driver, store: MemoryStore, size: int, saved: bool
+) -> None:
+    ino = await fs.put("f", b"x" * size)
+    if saved:
+        await fs.save()
+    await fs.unlink("f")
+    await fs.create("f")
+    assert (await fs.fs.getattr(ino, ME)).nlink == 0
+    await fs.fs.write(ino, 0, 1, b"y")
+    await fs.save()
+    await fs.fs.write(ino, 0, 2, b"z")
+    assert b"".join(await fs.fs.read(ino, 0, 0, 4)) == b"xyzx"
+    assert (await fs.stat("f")).size == 0
+    fs.drop_caches()
+    await fails(errno.ESTALE, fs.fs.getattr(ino, ME))
+    scratch = fs.fs.overlay.scratch
+    scratch.commit()
+    assert scratch.inode(ino) is None
+    assert scratch.files.numbers() == []
+
+
+async def test_a_file_without_a_name_can_be_given_one(fs: Driver) -> None:
+    _, found = await fs.fs.tmpfile(ROOT, 0o600, os.O_RDWR, ME)
+    await fs.fs.write(found.ino, 0, 0, b"hidden")
+    await fs.save()
+    assert await fs.names("") == []
+    await fs.fs.link(found.ino, ROOT, b"named", ME)
+    fs.fs.forget(found.ino, 2)
+    assert await fs.read("named") == b"hidden"
+    assert (await fs.stat("named")).nlink == 1
+    _, gone = await fs.fs.tmpfile(ROOT, 0o600, os.O_RDWR, ME)
+    fs.fs.forget(gone.ino, 1)
+    assert fs.fs.overlay.record(gone.ino) is None
+
+
+async def test_posix_details_of_new_files(fs: Driver) -> None:
+    user = Caller(uid=1000, gid=100)
+    await fs.mkdir("set", 0o2775)
+    await fs.fs.setattr(await fs.ino("set"), Changes(gid=50), 0, ME)
+    await fs.create("set/file", 0o644, user)
+    await fs.mkdir("set/dir", 0o755, user)
+    file, folder = await fs.stat("set/file"), await fs.stat("set/dir")
+    assert (file.uid, file.gid) == (1000, 50)
+    assert folder.mode == stat.S_IFDIR | 0o2755
+    assert folder.gid == 50
+    assert (await fs.stat("set")).nlink == 3
+    await fs.rmdir("set/dir")
+    assert (await fs.stat("set")).nlink == 2
+    await fs.fs.setattr(file.ino, Changes(mode=0o6755), 0, user)
+    await fs.fs.setattr(file.ino, Changes(gid=100), 0, user)
+    assert (await fs.stat("set/file")).mode == stat.S_IFREG | 0o755
+    before = await fs.stat("set")
+    await fs.create("set/more")
+    after = await fs.stat("set")
+    assert after.mtime_ns > before.mtime_ns
+    assert after.ctime_ns == after.mtime_ns
+    old = await fs.stat("set/more")
+    await fs.link("set/more", "set/again")
+    new = await fs.stat("set/more")
+    assert (new.mtime_ns, new.nlink) == (old.mtime_ns, 2)
+    assert new.ctime_ns > old.ctime_ns
+
+
+async def test_a_removed_directory_takes_no_names(fs: Driver) -> None:
+    ino = await fs.mkdir("d")
+    await fs.rmdir("d")
+    await fails(errno.ENOENT, fs.fs.create(ino, b"x", 0o644, 0, ME))
+    assert list(await fs.fs.readdir(ino, 0, 0, ME)) == []
+    assert (await fs.fs.getattr(ino, ME)).nlink == 0
+
+
+async def test_xattrs(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
+    ino = await fs.put("f", b"")
+    await fails(errno.ENODATA, fs.fs.getxattr(ino, b"user.a", ME))
+    await fails(errno.ENODATA, fs.fs.setxattr(ino, b"user.a", b"", 2, ME))
+    await fails(errno.ENODATA, fs.fs.removexattr(ino, b"user.a", ME))
+    for n in range(300):
+        await fs.fs.setxattr(ino, b"user.%03d" % n, b"v" * n, 1, ME)
+    await fails(errno.EEXIST, fs.fs.setxattr(ino, b"user.007", b"", 1, ME))
+    await fails(errno.E2BIG, fs.fs.setxattr(ino, b"user.a", bytes(65536), 0, ME))
+    await same_after_save(fs, store, tmp_path)
+    ino = await fs.ino("f")
+    assert len(await fs.fs.listxattr(ino, ME)) == 300
+    await fs.fs.removexattr(ino, b"user.200", ME)
+    await fs.fs.setxattr(ino, b"user.100", b"new", 2, ME)
+    assert await fs.fs.getxattr(ino, b"user.299", ME) == b"v" * 299
+    await same_after_save(fs, store, tmp_path)
+    ino = await fs.ino("f")
+    assert len(await fs.fs.listxattr(ino, ME)) == 299
+    assert await fs.fs.getxattr(ino, b"user.100", ME) == b"new"
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in entries)
+
+
+async def test_acls_and_modes_agree(fs: Driver) -> None:
+    none = 0xFFFFFFFF
+    await fs.mkdir("d")
+    ino = await fs.put("d/f", b"")
+    value = acl((1, 6, none), (2, 7, 1000), (4, 4, none), (16, 7, none), (32, 0, none))
+    await fs.fs.setxattr(ino, b"system.posix_acl_access", value, 0, ME)
+    assert (await fs.stat("d/f")).mode & 0o777 == 0o670
+    await fs.fs.setattr(ino, Changes(mode=0o640), 0, ME)
+    expected = acl((1, 6, none), (2, 7, 1000), (4, 4, none), (16, 4, none), (32, 0, none))
+    assert await fs.fs.getxattr(ino, b"system.posix_acl_access", ME) == expected
+    plain = acl((1, 7, none), (4, 5, none), (32, 1, none))
+    await fs.fs.setxattr(ino, b"system.posix_acl_access", plain, 0, ME)
+    assert (await fs.stat("d/f")).mode & 0o777 == 0o751
+    await fails(errno.ENODATA, fs.fs.getxattr(ino, b"system.posix_acl_access", ME))
+    await fs.fs.setxattr(await fs.ino("d"), b"system.posix_acl_default", value, 0, ME)
+    await fs.mkdir("d/sub", 0o755)
+    sub = await fs.ino("d/sub")
+    assert await fs.fs.getxattr(sub, b"system.posix_acl_default", ME) == value
+    assert (await fs.stat("d/sub")).mode & 0o777 == 0o650
+    await fails(errno.EINVAL, fs.fs.setxattr(ino, b"system.posix_acl_access", b"junk", 0, ME))
+
+
+async def test_listings_go_on_while_names_come_go_and_are_saved(fs: Driver) -> None:
+    ino = await fs.mkdir("d")
+    for n in range(300):
+        await fs.create(f"d/{n:03}")
+    await fs.save()
+    for n in range(1000, 1300):
+        await fs.create(f"d/{n:03}")
+    found: list[bytes] = []
+    offset = 0
+    rounds = 0
+    removed = b""
+    while True:
+        batch = []
+        for entry in await fs.fs.readdir(ino, 0, offset, ME):
+            batch.append(entry)
+            if len(batch) == 7:
+                break
+        if not batch:
+            break
+        found += [entry.name for entry in batch]
+        offset = batch[-1].offset
+        rounds += 1
+        if rounds == 20:
+            await fs.save()
+        if rounds == 30:
+            removed = found[-1]
+            await fs.unlink(f"d/{removed.decode()}")
+        if rounds == 40:
+            fs.fs._listings._places.clear()
+    assert len(found) == len(set(found)) == 600
+    assert found == sorted(found)
+    assert await fs.names("d") == sorted(n.decode() for n in set(found) - {removed})
+    await fails(errno.EINVAL, fs.fs.readdir(ino, 0, cookie_of(b"never"), ME))
+
+
+async def test_holes(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
+    ino = await fs.create("sparse")
+    await fs.truncate("sparse", 100 << 30)
+    await fs.write("sparse", 50 << 30, b"middle")
+    assert await fs.fs.lseek(ino, 0, 0, 3) == 50 << 30
+    assert await fs.fs.lseek(ino, 0, 50 << 30, 4) == (50 << 30) + UNIT
+    await fails(errno.ENXIO, fs.fs.lseek(ino, 0, 60 << 30, 3))
+    await fails(errno.ENXIO, fs.fs.lseek(ino, 0, 100 << 30, 4))
+    assert fs.fs.overlay.scratch.used() < 2 << 20
+    assert (await fs.stat("sparse")).blocks < 1000
+    await fs.save()
+    fs.drop_caches()
+    ino = await fs.ino("sparse")
+    assert await fs.fs.lseek(ino, 0, 0, 3) == 50 << 30
+    assert await fs.read("sparse", (50 << 30) - 2, 10) == b"\0\0middle\0\0"
+    assert await fs.read("sparse", (100 << 30) - 2, 10) == b"\0\0"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+async def test_punching_and_zeroing(
+    fs: Driver, store: MemoryStore, tmp_path: Path, saved: bool
+) -> None:
+    model = bytearray(os.urandom(6 * UNIT + 1000))
+    ino = await fs.put("f", bytes(model))
+    for offset, length, mode in [
+        (UNIT, 2 * UNIT, 3),
+        (UNIT // 2, 100, 3),
+        (4 * UNIT - 50, UNIT + 100, 3),
+        (6 * UNIT, 5000, 3),
+        (6 * UNIT - 10, 20, 17),
+        (6 * UNIT, 3000, 16),
+        (0, 2 * UNIT, 0),
+        (7 * UNIT, UNIT, 1),
+        (7 * UNIT, UNIT, 0),
+    ]:
+        if saved:
+            await fs.save()
+        await fs.fs.fallocate(ino, 0, offset, length, mode)
+        end = offset + length
+        if mode in (0, 16):
+            model.extend(bytes(max(0, end - len(model))))
+        if mode in (3, 16, 17):
+            end = min(end, len(model))
+            model[offset:end] = bytes(end - offset)
+        assert await fs.read("f") == bytes(model), (offset, length, mode)
+    await fails(errno.EOPNOTSUPP, fs.fs.fallocate(ino, 0, 0, 4096, 8))
+    await same_after_save(fs, store, tmp_path)
+
+
+async def test_copy_file_range(fs: Driver) -> None:
+    data = os.urandom(3 * UNIT)
+    source, target = await fs.put("a", data), await fs.create("b")
+    assert await fs.fs.copy_file_range(source, 100, target, 5, 2 * UNIT) == 2 * UNIT
+    assert await fs.fs.copy_file_range(source, 3 * UNIT - 10, target, 0, 100) == 10
+    assert await fs.read("b") == data[-10:] + data[105 : 100 + 2 * UNIT]
+
+
+async def test_qids_that_clash_are_different_inodes(store: MemoryStore, tmp_path: Path) -> None:
+    from fossil_fs.directory import write_directory
+    from fossil_fs.node import Node
+    from fossil_fs.snapshot import write_snapshot
+    from venti_store.hashtree.build import build_tree
+    from venti_store.interfaces import Batch
+
+    batch = Batch(store.family)
+    files = []
+    for name, qid in ((b"a", 9), (b"b", 9), (b"c", 1), (b"d", 0), (b"e", 9)):
+        entry = build_tree(batch, name, dsize=65536, psize=8192)
+        files.append((name, Node(stat.S_IFREG | 0o644, qid=qid, size=1, content=entry)))
+    source, meta = write_directory(batch, files)
+    score = write_snapshot(batch, Node(stat.S_IFDIR | 0o755, qid=9, content=source, meta=meta))
+    await store.put_many(batch.take())
+    fs = await Driver.open(store, new_scratch(tmp_path, store, score))
+    inos = [await fs.ino(name) for name in "abcde"]
+    assert len({*inos, ROOT}) == 6
+    assert [await fs.ino(name) for name in "abcde"] == inos
+    for name in "abcde":
+        await fs.write(name, 1, name.upper().encode())
+    fs.drop_caches()
+    assert [await fs.read(name) for name in "abcde"] == [b"aA", b"bB", b"cC", b"dD", b"eE"]
+    await same_after_save(fs, store, tmp_path)
+    fs.close()
+
+
+async def test_resume_after_close_and_after_a_kill(store: MemoryStore, tmp_path: Path) -> None:
+    scratch = new_scratch(tmp_path, store, await empty_root(store))
+    expected = None
+    for number in range(6):
+        fs = await Driver.open(store, scratch)
+        if expected is not None:
+            assert await fs.tree() == expected
+        await fs.mkdir(f"d{number}")
+        await fs.put(f"d{number}/small", b"s" * number)
+        await fs.put(f"d{number}/large", os.urandom(2 * UNIT + number))
+        await fs.write("d0/large", UNIT - 5 + number, b"0123456789")
+        if number == 3:
+            await fs.save()
+            await fs.write("d1/large", 5, b"later")
+        expected = await fs.tree()
+        fs.fs.overlay.scratch.check()
+        if number % 2:
+            fs.close()
+        else:
+            fs.kill()
+    fs = await Driver.open(store, scratch)
+    assert await fs.tree() == expected
+    fs.close()
+
+
+async def test_memory_of_the_table_is_bounded(fs: Driver, store: MemoryStore) -> None:
+    import tracemalloc
+
+    await fs.mkdir("d")
+    for n in range(2000):
+        await fs.create(f"d/{n}")
+    await fs.save()
+    fs.drop_caches()
+    assert len(fs.fs.overlay.table) == 1
+    await fs.names("d")
+    fs.drop_caches()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    await fs.names("d")
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(fs.fs.overlay.table) == 2002
+    assert used < 2000 * 1500, "at most 1 KiB each, and the test's own counting"
+
+
+async def test_no_space_is_an_error_and_nothing_is_lost(store: MemoryStore, tmp_path: Path) -> None:
+    root = await empty_root(store)
+    fs = await Driver.open(store, new_scratch(tmp_path, store, root, 16 << 20))
+    written: dict[str, bytes] = {}
+
+    async def fill(start: int) -> None:
+        for n in range(start, start + 10_000):
+            data = os.urandom(200_000 if n % 2 else 3000)
+            try:
+                await fs.put(f"f{n}", data)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                return
+            written[f"f{n}"] = data
+
+    await fill(0)
+    assert sum(map(len, written.values())) > 7 << 20
+    assert (await fs.fs.statfs(ME)).blocks_free < 100
+    for name in list(written)[::3]:
+        await fs.unlink(name)
+        del written[name]
+    fs.drop_caches()
+    await fill(20_000)
+    for name, data in written.items():
+        assert await fs.read(name) == data
+    await fs.save()
+    assert fs.fs.overlay.scratch.used() < 2 << 20
+    await fill(40_000)
+    assert all([await fs.read(name) == data for name, data in written.items()])
+    assert isinstance(fs.fs.overlay.scratch, Scratch)
+    fs.close()
