@@ -22,7 +22,10 @@ BATCH_SIZE: Final = 16 << 20  # bytes read at once
 HELD_SIZE_GOAL: Final = 32 << 20  # bytes of blocks that wait: from here on one block at a time
 HELD_SIZE_MAX: Final = 256 << 20  # bytes: NESTING_MAX blocks of 8 KiB
 NESTING_MAX: Final = 1 << 15  # blocks from a root or entry down to a leaf
-REMEMBERED_MAX: Final = 1 << 20  # blocks known to be done: about 100 MB
+REMEMBERED_MAX: Final = 1 << 20  # blocks above leaves known to be done: about 200 MB
+LEAVES_REMEMBERED_MAX: Final = (
+    1 << 17
+)  # leaves known to be done: spares reading the common ones again
 HISTORY_MAX: Final = 1 << 20  # roots before a root
 
 Skip = Callable[[Sequence[Ref]], Awaitable[Sequence[bool]]]
@@ -100,7 +103,8 @@ class Walk:
         starts = (ref for ref in refs if not store.family.is_nothing(ref.key.score))
         self._stack: list[tuple[Iterator[Ref], _Waiting | None]] = [(starts, None)]
         self._waiting: dict[_Place, _Waiting] = {}
-        self._done: dict[_Place, bool] = {}  # is something missing below? oldest first
+        self._done: dict[_Place, bool] = {}  # is it or something below missing? oldest first
+        self._leaves_done: dict[_Place, bool] = {}
         self._held = 0  # bytes of blocks that wait
         self._out: list[Block] = []
 
@@ -164,7 +168,8 @@ class Walk:
         waiting = self._waiting.get(place)
         new = None
         if waiting is None:
-            broken = self._done.get(place)
+            done = self._leaves_done if ref.key.kind is Kind.DATA else self._done
+            broken = done.get(place)
             if broken is not None:
                 if parent is not None:
                     parent.broken |= broken
@@ -200,8 +205,7 @@ class Walk:
                     self._held -= len(done.block)
                 if not done.broken or self._above_holes:
                     self._out.append(Block(done.ref.key.score, kind, done.block))
-            if kind is not Kind.DATA or done.broken:
-                self._remember(done)
+            self._remember(done)
             for parent in done.parents:
                 parent.broken |= done.broken
                 parent.pending -= 1
@@ -209,9 +213,13 @@ class Walk:
                     ready.append(parent)
 
     def _remember(self, done: _Waiting) -> None:
-        self._done[done.place] = done.broken
-        if len(self._done) > REMEMBERED_MAX:
-            del self._done[next(iter(self._done))]
+        if done.ref.key.kind is Kind.DATA:
+            known, most = self._leaves_done, LEAVES_REMEMBERED_MAX
+        else:
+            known, most = self._done, REMEMBERED_MAX
+        known[done.place] = done.broken
+        if len(known) > most:
+            del known[next(iter(known))]
 
     async def _fetch(self, keys: list[Key]) -> list[bytes | None]:
         """Return blocks; None for those not here, found by halving the batch."""

@@ -56,7 +56,8 @@ def walk_rows() -> list[str]:
         "|---|---|",
         f"| blocks from a root down to a leaf | {walk.NESTING_MAX} |",
         f"| bytes of blocks that wait for others below them | {walk.HELD_SIZE_MAX} |",
-        f"| blocks remembered as done | {walk.REMEMBERED_MAX} |",
+        f"| blocks above leaves remembered as done | {walk.REMEMBERED_MAX} |",
+        f"| leaves remembered as done | {walk.LEAVES_REMEMBERED_MAX} |",
         f"| blocks, bytes read at once | {walk.BATCH_MAX}, {walk.BATCH_SIZE} |",
         f"| roots in a history | {walk.HISTORY_MAX} |",
     ]

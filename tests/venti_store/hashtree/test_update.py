@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lib9.waiting import run_now
 from tests.venti_store.hashtree.support import SMALL, CountingStore, build, contents, families
-from venti_store.errors import TreeTooLarge
+from venti_store.errors import BadTree, NoSuchBlock, TreeTooLarge
 from venti_store.hashtree.build import TreeBuilder
 from venti_store.hashtree.entry import Entry, pack_entry
 from venti_store.hashtree.read import read
@@ -156,3 +156,24 @@ def test_a_directory_s_leaf_is_replaced() -> None:
     assert run_now(read_slots(store, changed, 0, 20)) == slots
     with pytest.raises(ValueError, match="at most 208"):
         run_now(update(store, store, top, [(1, leaf + b"x")], size=top.size))
+
+
+@given(families, st.binary(max_size=256), st.integers(1, 3), st.integers(0, 60_000), st.data())
+def test_any_old_tree_is_updated_or_refused(
+    family: Family, block: bytes, depth: int, size: int, draw: st.DataObject
+) -> None:
+    """A hostile tree: pointer blocks of any bytes, that lead to each other or nowhere."""
+    store = CountingStore(family)
+    lower = store.put(pointer(1), block)
+    score = store.put(pointer(depth), (lower * draw.draw(st.integers(1, 14)))[:270])
+    leaves = draw.draw(st.integers(0, (256 // family.size) ** depth))
+    old = Entry(score, leaves * SMALL, SMALL, SMALL, depth)
+    last = -(-size // SMALL) - 1
+    changes = [(n, b"new") for n in sorted({0, last // 2, last}) if 0 <= n <= last]
+    try:
+        changed = run_now(update(store, store, old, changes, size=size))
+    except (BadTree, NoSuchBlock):
+        return
+    assert changed.size == size
+    for number, _ in changes:
+        assert run_now(read(store, changed, number * SMALL, 3)) == b"new"[: size - number * SMALL]

@@ -231,6 +231,18 @@ def test_pointer_blocks_that_repeat_cost_no_more() -> None:
     assert len(walked(Walk(store, [entry_ref(entry)]))) == 8
 
 
+def test_leaves_that_many_point_to_are_read_once() -> None:
+    store = CountingStore(SHA1)
+    leaves = [store.put(Kind.DATA, b"%d" % n) for n in range(10)]
+    rng = random.Random(1)
+    files = []
+    for _ in range(50):
+        scores = b"".join(rng.choices(leaves, k=400))
+        files.append(Entry(store.put(pointer(1), scores), 400 * 8192, 8192, 8192, 1))
+    walked(Walk(store, [entry_ref(directory(store, files))]))
+    assert len(store.asked) == 1 + 50 + 10
+
+
 def test_a_chain_of_directories_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     store = CountingStore(SHA1)
     entry = build(store, b"bottom")
@@ -250,11 +262,12 @@ def test_a_chain_of_directories_without_end_is_refused(monkeypatch: pytest.Monke
 
 def test_the_memory_of_what_is_done_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk_module, "REMEMBERED_MAX", 10)
+    monkeypatch.setattr(walk_module, "LEAVES_REMEMBERED_MAX", 20)
     store = CountingStore(SHA1)
     top = directory(store, [directory(store, [build(store, b"%d" % n)]) for n in range(100)])
     walk = Walk(store, [entry_ref(top)])
     assert len(walked(walk)) == 201
-    assert len(walk._done) == 10
+    assert (len(walk._done), len(walk._leaves_done)) == (10, 20)
     assert not walk._waiting
     assert not walk._held
 
