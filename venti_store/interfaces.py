@@ -139,7 +139,11 @@ class LogReader(Protocol):
     """An optional power: the store's blocks and name records in the order they were appended."""
 
     def log(self, start: int = 1) -> Iterator[LogRecord]:
-        """Give the entries from number `start` on, to the end as it is when reached."""
+        """Give the entries from number `start` on, to the end as it is when reached.
+
+        All verified. CorruptBlock at one that is missing or has no good copy: ask again from the
+        number after it.
+        """
         ...
 
 

@@ -70,6 +70,15 @@ def test_the_log_gives_what_comes_before_a_bad_record_then_names_it(tmp_path: Pa
     with pytest.raises(CorruptBlock, match="log number 2"):
         next(entries)
     assert [r.data for r in store.log(3)] == [noise("three")]
+    edit(store, "log", NUMBER.pack(2), b"no record")
+    with pytest.raises(CorruptBlock, match="log number 2: bad"):
+        list(store.log())
+    edit(store, "log", NUMBER.pack(2), None)
+    entries = store.log()
+    assert next(entries).data == noise("one")
+    with pytest.raises(CorruptBlock, match=r"log number 2: .*missing"):
+        next(entries)
+    assert [r.data for r in store.log(3)] == [noise("three")]
     close(store)
 
 

@@ -15,6 +15,11 @@ def no_such_block(score: bytes, kind: Kind | None, place: str) -> NoSuchBlock:
     return NoSuchBlock(f"{format_score(score)} ({kind_name(kind)}): not in {place}")
 
 
+def corrupt_entry(number: int, place: str, why: object) -> CorruptBlock:
+    """Return the error for a log entry that cannot even say whose it is."""
+    return CorruptBlock(f"log number {number}: bad in {place}: {why}")
+
+
 def corrupt_block(score: bytes, kind: Kind | None, place: str, why: object) -> CorruptBlock:
     """Return the error for a block whose bytes at `place` are bad."""
     return CorruptBlock(f"{format_score(score)} ({kind_name(kind)}): bad in {place}: {why}")

@@ -33,7 +33,7 @@ from venti_store.stores.lmdb.environment import (
     store_errors,
 )
 from venti_store.stores.lmdb.verified import Verified
-from venti_store.stores.messages import corrupt_block, no_such_block
+from venti_store.stores.messages import corrupt_block, corrupt_entry, no_such_block
 
 LOG_BATCH_BYTES = 4 << 20  # records copied by `log` in one read transaction
 
@@ -210,6 +210,10 @@ class Reader:
             more = cursor.set_range(NUMBER.pack(start))
             while more and size < LOG_BATCH_BYTES:
                 number = NUMBER.unpack(cursor.key())[0]
+                if number != start + len(batch):
+                    if not batch:
+                        raise corrupt_entry(start, e.path, "it is missing")
+                    break
                 try:
                     batch.append(self._log_record(txn, number, cursor.value()))
                 except CorruptBlock:
@@ -246,7 +250,7 @@ class Reader:
         try:
             header = read_header(record)
         except BadRecord as why:
-            raise self.corrupt(b"", None, number, why) from why
+            raise corrupt_entry(number, e.path, why) from why
         try:
             data = verified(record, header, self._family)
         except BadRecord as why:
