@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import stat
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,10 @@ from fossil_fs.snapshot import open_snapshot, write_snapshot
 from lib9.waiting import run_now
 from tests.venti_store.hashtree.support import recorded
 from venti_store.hashtree.build import build_tree
+from venti_store.hashtree.entry import pack_entry
 from venti_store.hashtree.read import read
+from venti_store.hashtree.root import Root, pack_root, unpack_root
+from venti_store.hashtree.slots import unpack_leaf
 from venti_store.interfaces import Batch, Block
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, SHA1, Family, Score
@@ -215,6 +220,60 @@ def test_a_tree_is_checked_and_mended(tmp_path: Path) -> None:
     assert venti("check", "-s", holed, score.hex()).returncode == 0
     assert venti("check", "-s", holed, score.hex(), "--rebuild").returncode == 2
     assert venti("check", "-s", holed, "--history").returncode == 2
+
+
+def closed(store: LmdbStore) -> bool:
+    """Tell whether each block of the log comes after those that it points to."""
+    seen: set[Score] = {store.family.nothing}
+    for record in store.log():
+        data, size = record.data, store.family.size
+        if record.kind is Kind.DIRECTORY:
+            wanted = {e.score for e in unpack_leaf(store.family, data, 65536) if e is not None}
+        elif record.kind is Kind.ROOT:
+            wanted = {unpack_root(store.family, data).score}
+        elif record.kind in (None, Kind.DATA):
+            wanted = set()
+        else:
+            wanted = {Score(data[at : at + size]) for at in range(0, len(data), size)}
+        if not wanted <= seen:
+            return False
+        seen.add(record.score)
+    return True
+
+
+@pytest.mark.parametrize("after", [1, 300, 1500])
+def test_killed_at_any_moment_it_leaves_no_tree_with_holes(tmp_path: Path, after: int) -> None:
+    batch = Batch(BLAKE3)
+    folders = []
+    for n in range(20):
+        text = random.Random(n).randbytes(800_000)
+        files = [
+            build_tree(batch, text[at : at + 9000], dsize=4096, psize=256)
+            for at in range(0, len(text), 9000)
+        ]
+        packed = b"".join(pack_entry(BLAKE3, entry) for entry in files)
+        folders.append(build_tree(batch, packed, dsize=256, psize=256, directory=True))
+    packed = b"".join(pack_entry(BLAKE3, entry) for entry in folders)
+    top = build_tree(batch, packed, dsize=256, psize=256, directory=True)
+    leaf = batch.put(Kind.DIRECTORY, pack_entry(BLAKE3, top))
+    root = Root(b"", b"vac", leaf, 4096, BLAKE3.nothing)
+    score = batch.put(Kind.ROOT, pack_root(BLAKE3, root))
+    source = make_store(tmp_path / "a", BLAKE3, batch.take())
+    destination = make_store(tmp_path / "b", BLAKE3, [])
+    store = LmdbStore(str(destination))
+    process = subprocess.Popen(
+        [VENTI, "copy", source, destination, score.hex()], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while store.last_number() < after and process.poll() is None:
+        assert time.monotonic() < deadline
+    process.kill()
+    process.wait()
+    assert closed(store)
+    assert venti("copy", source, destination, score.hex()).returncode == 0
+    assert closed(store)
+    assert venti("check", "-s", destination, score.hex()).stderr.endswith("whole\n")
+    run_now(store.aclose())
 
 
 def test_options_may_stand_anywhere(tmp_path: Path) -> None:
