@@ -1,0 +1,65 @@
+"""hub: a shell on hubs, made if it is not there, and attached to."""
+
+import argparse
+import os
+import sys
+
+from hubfs.cli.hubshell import add_names
+from lib9.cli import Parser, entry
+from lib9.places import private_directory, run_directory
+
+
+def parser() -> Parser:
+    p = Parser(
+        "hub",
+        description="Attach to a shell whose input, output and errors are hubs. The hub mount and the\n"
+        "shell are made first if they are not there; they go on when you leave.",
+    )
+    add_names(p)
+    p.add_argument("-b", "--background", action="store_true", help="make the shell, do not attach")
+    p.add_argument(
+        "-t",
+        "--trunc",
+        action="store_true",
+        help="a mount that is made gives new readers only what is new",
+    )
+    p.add_argument(
+        "-p",
+        "--terminal",
+        action="store_true",
+        help="a shell that is made has a terminal: full-screen programs work",
+    )
+    return p.house_options()
+
+
+def main(args: argparse.Namespace) -> None:
+    from hubfs.shell.attach import attach, start_host
+    from hubfs.shell.hubs import ShellHubs
+    from hubfs.shell.places import is_hub_mount, place_of
+
+    point = place_of(args.mount, run_directory(os.environ))
+    if not is_hub_mount(point):
+        _mount(point, args)
+    if not ShellHubs(point, args.shell).exist():
+        start_host(point, args.shell, terminal=args.terminal)
+    if not args.background:
+        attach(point, args.shell)
+
+
+def _mount(point: str, args: argparse.Namespace) -> None:
+    import subprocess
+
+    from hubfs.errors import HubError
+
+    sys.stderr.write(f"creating hubfs {point}\n")
+    if "/" not in args.mount:
+        private_directory(run_directory(os.environ))
+        os.makedirs(point, exist_ok=True)
+    service = os.path.basename(point)
+    command = [sys.executable, "-m", "hubfs.cli.hubfs", "-s", service]
+    done = subprocess.run(command + (["-t"] if args.trunc else []) + ["--", point], check=False)
+    if done.returncode:
+        raise HubError(f"{point}: hubfs did not start")
+
+
+run = entry(parser, main)

@@ -1,0 +1,39 @@
+"""Attaching to shells, one after the other, as the user goes from one to the next."""
+
+import subprocess
+import sys
+
+from hubfs.errors import NoSuchHub
+from hubfs.shell.client import Client
+from hubfs.shell.hubs import ShellHubs
+
+
+def attach(mount: str, shell: str) -> None:
+    """Attach to a shell of a hub mount until the user leaves; NoSuchHub if it does not run."""
+    name: str | None = shell
+    while name is not None:
+        hubs = ShellHubs(mount, name)
+        if not hubs.exist():
+            raise NoSuchHub(f"{name}: no such shell on {mount}")
+        following = Client(hubs).run()
+        name = following.name
+        if name is not None and following.make_here:
+            start_host(mount, name, terminal=False)
+
+
+def start_host(mount: str, shell: str, *, terminal: bool) -> None:
+    """Start the host of a new shell in the background; returns when its hubs are there."""
+    hubs = ShellHubs(mount, shell)
+    hubs.make(terminal=terminal)
+    command = [sys.executable, "-m", "hubfs.shell.host", mount, shell]
+    try:
+        subprocess.Popen(
+            command + (["--terminal"] if terminal else []),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        hubs.remove()
+        raise

@@ -1,0 +1,199 @@
+"""Hubs on a real mount, used by the programs that scripts are made of."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import is_mounted, run
+
+pytestmark = [pytest.mark.fuse, pytest.mark.root]
+
+TEXT = b"one\ntwo\nthree\n"
+
+# each reads three lines, and ends by itself once the hub has been ended with eof
+PROGRAMS = {
+    "cat": ["cat", "H"],
+    "head": ["head", "-n", "3", "H"],
+    "dd": ["dd", "if=H", "bs=64k", "status=none"],
+    "sed": ["sed", "-n", "p", "H"],
+    "awk": ["awk", "{print}", "H"],
+    "grep": ["grep", "", "H"],
+    "sh read": ["sh", "-c", 'while read -r line; do echo "$line"; done < H'],
+    "bash read": ["bash", "-c", 'while read -r line; do echo "$line"; done < H'],
+    "python": ["python3", "-c", "import sys; sys.stdout.write(open('H').read())"],
+    "perl": ["perl", "-pe", "1", "H"],
+    "tee": ["sh", "-c", "tee /dev/null < H"],
+    "xargs": ["xargs", "-n1", "-a", "H", "echo"],
+    "tail": ["tail", "-n", "3", "H"],
+}
+
+
+def readers(hubs: Path, name: str) -> int:
+    for line in (hubs / "ctl").read_text().splitlines():
+        if line.startswith(f"{name}: "):
+            return int(line.split()[4])
+    return 0
+
+
+def wait_until(condition: object, seconds: float = 15) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.replace(" ", "-"))
+def test_a_program_reads_what_was_there_and_what_comes(hubs: Path, program: str) -> None:
+    hub = hubs / "h"
+    hub.write_bytes(TEXT[:4])
+    words = [word.replace("H", str(hub)) for word in PROGRAMS[program]]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(hubs, "h"))
+        with hub.open("ab", buffering=0) as writer:
+            writer.write(TEXT[4:])
+        deadline = time.monotonic() + 20
+        while child.poll() is None and time.monotonic() < deadline:
+            (hubs / "ctl").write_text("eof h")
+            time.sleep(0.01)
+        if child.poll() is None:
+            child.kill()
+        assert child.stdout is not None
+        assert child.stdout.read() == TEXT
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_blocked_reader_dies_of_a_signal(hubs: Path, number: signal.Signals) -> None:
+    (hubs / "h").touch()
+    with subprocess.Popen(["cat", str(hubs / "h")]) as child:
+        wait_until(lambda: readers(hubs, "h"))
+        child.send_signal(number)
+        assert child.wait(10) == -number
+    wait_until(lambda: not readers(hubs, "h"))
+
+
+@pytest.mark.parametrize("program", ["cat"])
+def test_signals_that_do_not_end_a_program_lose_it_nothing(hubs: Path, program: str) -> None:
+    (hubs / "h").touch()
+    words = [word.replace("H", str(hubs / "h")) for word in PROGRAMS[program]]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(hubs, "h"))
+        for number in [signal.SIGWINCH, signal.SIGSTOP, signal.SIGCONT] * 5:
+            child.send_signal(number)
+            time.sleep(0.02)
+        (hubs / "h").write_bytes(TEXT)
+        while child.poll() is None:
+            (hubs / "ctl").write_text("eof h")
+            time.sleep(0.01)
+        assert child.stdout is not None
+        assert child.stdout.read() == TEXT
+    assert child.returncode == 0
+
+
+def test_one_descriptor_for_both_ways_and_poll(hubs: Path) -> None:
+    both = os.open(hubs / "h", os.O_RDWR | os.O_CREAT)
+    poll = select.poll()
+    poll.register(both, select.POLLIN)
+    epoll = select.epoll()
+    epoll.register(both, select.EPOLLIN)
+    assert poll.poll(0) == []
+    os.write(both, b"x")
+    assert poll.poll(5000) == [(both, select.POLLIN)]
+    assert epoll.poll(5) == [(both, select.EPOLLIN)]
+    assert select.select([both], [], [], 5)[0] == [both]
+    assert os.read(both, 10) == b"x"
+    assert poll.poll(0) == []
+    epoll.close()
+    os.close(both)
+
+
+def test_an_oversized_message_and_a_bad_command(hubs: Path) -> None:
+    (hubs / "h").write_bytes(b"kept")
+    with (
+        pytest.raises(OSError, match="Message too long"),
+        (hubs / "h").open("ab", buffering=0) as hub,
+    ):
+        hub.write(bytes(700_000))
+    with (
+        pytest.raises(OSError, match="Invalid argument"),
+        (hubs / "ctl").open("wb", buffering=0) as ctl,
+    ):
+        ctl.write(b"bogus")
+    assert "h: bytes 4 " in (hubs / "ctl").read_text()
+
+
+def test_names_come_and_go(hubs: Path) -> None:
+    (hubs / "group").mkdir()
+    (hubs / "group" / "a").write_bytes(b"1")
+    (hubs / "group" / "a").rename(hubs / "b")
+    (hubs / "group").rmdir()
+    (hubs / "b").chmod(0o600)
+    os.chown(hubs / "b", 1234, 1234)
+    assert sorted(p.name for p in hubs.iterdir()) == ["b", "ctl"]
+    status = (hubs / "b").stat()
+    assert (status.st_mode & 0o777, status.st_uid) == (0o600, 1234)
+    with pytest.raises(PermissionError):
+        (hubs / "ctl").unlink()
+
+
+def test_readers_of_a_removed_hub_end(hubs: Path) -> None:
+    (hubs / "h").write_bytes(TEXT)
+    with subprocess.Popen(["cat", str(hubs / "h")], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(hubs, "h"))
+        (hubs / "h").unlink()
+        assert child.wait(10) == 0
+        assert child.stdout is not None
+        assert child.stdout.read() == TEXT
+
+
+def test_frozen_a_hub_is_edited_like_a_file(hubs: Path) -> None:
+    hub = hubs / "h"
+    hub.write_bytes(TEXT)
+    (hubs / "ctl").write_text("freeze h")
+    assert hub.read_bytes() == TEXT
+    assert hub.stat().st_size == len(TEXT)
+    subprocess.run(
+        ["sh", "-c", f"sed s/two/2/ {hub} > {hubs.parent}/new; cat {hubs.parent}/new > {hub}"],
+        check=True,
+    )
+    assert hub.read_bytes() == TEXT.replace(b"two", b"2")
+    (hubs / "ctl").write_text("melt h")
+    assert run("head", "-n", "3", hub).stdout == TEXT.replace(b"two", b"2")
+
+
+def test_a_hundred_readers_get_every_message(hubs: Path) -> None:
+    (hubs / "h").touch()
+    children = [
+        subprocess.Popen(["cat", str(hubs / "h")], stdout=subprocess.PIPE) for _ in range(100)
+    ]
+    try:
+        wait_until(lambda: readers(hubs, "h") == 100, 60)
+        expected = b"".join(b"message %d\n" % n for n in range(200))
+        with (hubs / "h").open("ab", buffering=0) as hub:
+            for n in range(200):
+                hub.write(b"message %d\n" % n)
+        wait_until(lambda: "lag 0 lost 0" in (hubs / "ctl").read_text())
+        (hubs / "h").unlink()
+        for child in children:
+            assert child.communicate(timeout=30)[0] == expected
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def test_quit_ends_readers_and_the_mount(hubs: Path) -> None:
+    (hubs / "h").write_bytes(TEXT)
+    with subprocess.Popen(["cat", str(hubs / "h")], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(hubs, "h"))
+        (hubs / "ctl").write_text("quit")
+        assert child.wait(10) == 0
+        assert child.stdout is not None
+        assert child.stdout.read() == TEXT
+    wait_until(lambda: not is_mounted(hubs))

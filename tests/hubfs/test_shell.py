@@ -1,0 +1,129 @@
+"""Shells on hubs, on a real terminal."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.commands import environment, run
+from tests.hubfs.conftest import hub_processes_of, take_down
+
+pytestmark = [pytest.mark.fuse, pytest.mark.root]
+
+
+@pytest.fixture
+def home_of_shells(home: Path) -> Iterator[Path]:
+    yield home
+    point = home / "run" / "spawngrid" / "hubs" / "hubfs"
+    for pid in hub_processes_of(home):
+        os.kill(pid, signal.SIGHUP)  # interactive shells ignore SIGTERM
+    take_down(point)
+    deadline = time.monotonic() + 10
+    while left := hub_processes_of(home):
+        if time.monotonic() > deadline:
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"processes {left} were left")
+        time.sleep(0.02)
+
+
+def hub(*words: str) -> pexpect.spawn:
+    return pexpect.spawn(
+        "hub",
+        list(words),
+        env={**environment({"TERM": "dumb"})},
+        timeout=20,
+        encoding="utf-8",
+        echo=False,
+    )
+
+
+def test_two_people_share_a_shell_that_outlives_them(home_of_shells: Path) -> None:
+    first = hub()
+    first.expect("creating hubfs")
+    first.expect("io; ")
+    first.sendline("cd /usr; x=42")
+    second = hub()
+    second.sendline("echo $x from $PWD")
+    for screen in (first, second):
+        screen.expect("42 from /usr")
+        screen.sendline("%detach")
+        screen.expect(pexpect.EOF)
+    third = hub()
+    third.sendline("echo still $x")
+    third.expect("still 42")
+    third.sendline("exit")
+    third.expect(pexpect.EOF)
+
+
+def test_interrupt_and_end_of_file_reach_what_runs(home_of_shells: Path) -> None:
+    shell = hub()
+    shell.expect("io; ")
+    shell.sendline("sleep 1000; echo interrupted")
+    time.sleep(0.3)
+    shell.sendintr()
+    shell.sendline("echo done")
+    shell.expect("done")
+    shell.sendline("cat > /dev/null; echo cat ended")
+    time.sleep(0.3)
+    shell.sendeof()
+    shell.expect("cat ended")
+    shell.sendline("exit")
+    shell.expect(pexpect.EOF)
+
+
+def test_percent_commands(home_of_shells: Path) -> None:
+    shell = hub()
+    shell.expect("io; ")
+    shell.sendline("%status")
+    shell.expect("attached to io of .*in 0 ms  out 0 ms  err 0 ms")
+    shell.sendline("%err 7")
+    shell.sendline("%status")
+    shell.expect("in 0 ms  out 0 ms  err 7 ms")
+    shell.sendline("%list")
+    shell.expect("io.note\r+\nio0\r+\nio1\r+\nio2")
+    shell.sendline("%attach nosuch")
+    shell.expect("no shell nosuch here")
+    shell.sendline("%local other")
+    shell.sendline("%status")
+    shell.expect("attached to other of")
+    shell.sendline("%attach io")
+    shell.sendline("%bogus")
+    shell.expect("%detach +leave")
+    shell.sendline("%quit")
+    shell.expect(pexpect.EOF)
+
+
+def test_a_full_screen_program_on_a_terminal(home_of_shells: Path) -> None:
+    shell = hub("-p", "hubfs", "full")
+    shell.setwinsize(33, 77)
+    shell.sendline("PS1=READY' '")
+    shell.expect("READY ")
+    shell.sendline("stty size; tty")
+    shell.expect("33 77")
+    shell.expect("/dev/pts/")
+    shell.setwinsize(22, 66)
+    time.sleep(0.3)
+    shell.sendline("stty size")
+    shell.expect("22 66")
+    shell.sendline("sleep 1000")
+    time.sleep(0.3)
+    shell.send("\x03")
+    shell.sendline("echo alive")
+    shell.expect("alive")
+    shell.send("\x1d")
+    shell.expect("%")
+    shell.sendline("detach")
+    shell.expect(pexpect.EOF)
+
+
+def test_a_script_as_input(home_of_shells: Path) -> None:
+    run("hub", "-b")
+    done = run("hubshell", stdin=b"echo $((6 * 7))\n")
+    assert b"42\n" in done.stdout
+    assert run("hubshell", "nosuch", status=4).stderr.count(b"\n") == 1
+    assert run("hubshell", "hubfs", "nosuch", status=4).stderr.count(b"\n") == 1
