@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 import trio
 
@@ -98,24 +100,62 @@ def test_names_come_after_the_blocks_put_before_them(tmp_path: Path) -> None:
     close(store)
 
 
-def test_sync_is_asked_of_the_disk_when_sync_returns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
+class RecordingEnv:
+    """Notes the commits and syncs that an environment is asked for."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self.env = env
+        self.done: list[str] = []
+
+    def begin(self, *args: Any, write: bool = False, **options: Any) -> Any:
+        if write:
+            self.done.append("write")
+        return self.env.begin(*args, write=write, **options)
+
+    def sync(self, force: bool = False) -> None:
+        self.env.sync(force)
+        self.done.append(f"sync {force}")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+
+def test_sync_is_asked_of_the_disk_before_sync_returns(tmp_path: Path) -> None:
     store = new_store(tmp_path)
-    real = store._writer._write
-
-    def write(*args: object, durable: bool) -> StoreError | None:
-        done.append("synced" if durable else "committed")
-        return real(*args, durable=durable)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store._writer, "_write", write)
-    run_now(store.put_many([_block(b"x")]))
+    env = RecordingEnv(store.environment.env)
+    store.environment.env = env  # type: ignore[assignment]
+    for n in range(3):
+        run_now(store.put_many([_block(b"%d" % n)]))
+        run_now(store.sync())
+        assert env.done[-2:] == ["write", "sync True"]
+        assert store.last_number() == n + 1
+    done = list(env.done)
     run_now(store.sync())
-    assert done[-1] == "synced"
-    run_now(store.sync())
-    assert done.count("synced") == 1  # nothing new: nothing to do
+    assert env.done == done  # nothing new: nothing to do
+    assert store.environment.env.flags()["sync"]
+    assert not store.environment.env.flags()["writemap"]
+    assert store.environment.env.flags()["lock"]
+    store.environment.env = env.env
     close(store)
+
+
+def test_a_block_that_was_there_before_is_durable_after_sync_too(tmp_path: Path) -> None:
+    """Another process may have committed it, and not synced."""
+    one, two = new_store(tmp_path), LmdbStore(str(tmp_path / "store"))
+    run_now(one.put_many([_block(b"x")]))
+    wait_until(lambda: two.last_number() == 1)
+    env = RecordingEnv(two.environment.env)
+    two.environment.env = env  # type: ignore[assignment]
+    for known in (lambda: two.put_many([_block(b"x")]), lambda: two.have_many([_key(b"x")])):
+        env.done.clear()
+        run_now(two.sync())
+        assert env.done == []
+        run_now(known())
+        run_now(two.sync())
+        assert env.done == ["sync True"]
+    two.environment.env = env.env
+    close(one)
+    close(two)
 
 
 def test_a_lone_put_is_committed_soon_without_a_sync(tmp_path: Path) -> None:

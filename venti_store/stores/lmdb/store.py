@@ -61,7 +61,10 @@ class LmdbStore:
         return self._reader.get_many(keys)
 
     async def have_many(self, keys: Sequence[Key]) -> list[bool]:
-        return self._reader.have_many(keys)
+        here = self._reader.have_many(keys)
+        if any(here):
+            self._writer.note_known()
+        return here
 
     def views(self, keys: Sequence[Key]) -> AbstractContextManager[Sequence[Buffer]]:
         return self._reader.views(keys)

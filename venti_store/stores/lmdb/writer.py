@@ -18,7 +18,7 @@ import lmdb
 
 from venti_store.errors import StoreError, StoreFull
 from venti_store.stores.lmdb.append import Item, append
-from venti_store.stores.lmdb.environment import Environment, store_error
+from venti_store.stores.lmdb.environment import Environment, store_error, store_errors
 from venti_store.stores.lmdb.verified import Verified
 
 QUEUE_BYTES_MAX = 64 << 20  # accepted but not committed: two groups, one being filled
@@ -49,6 +49,7 @@ class Writer:
         self._bytes = 0  # of the records in `pending`
         self._again: dict[bytes, tuple[int, int]] = {}
         self._accepted = self._written = self._durable = self._wanted = 0
+        self._known = self._known_durable = 0  # times that blocks were there already
         self._attempts = self._groups = 0
         self._stuck: StoreFull | None = None
         self._broken: StoreError | None = None
@@ -60,10 +61,16 @@ class Writer:
         item = self.pending.get(name)
         return None if item is None else item.record
 
+    def note_known(self) -> None:
+        """Note that somebody relies on blocks that are there: the next sync covers them, too."""
+        with self._changed:
+            self._known += 1
+
     def count_again(self, kind_byte: bytes, size: int) -> None:
         """Count a put of a block that was there already."""
         with self._changed:
             # the lock is reentrant: `_accept` holds it already
+            self._known += 1
             puts, total = self._again.get(kind_byte, (0, 0))
             self._again[kind_byte] = (puts + 1, total + size)
 
@@ -86,16 +93,23 @@ class Writer:
             self._accept(items)
 
     def sync(self) -> None:
-        """Return when all records accepted before are on stable storage."""
+        """Return when all records accepted before, and those known before, are on stable storage."""
         with self._changed:
             self._try_again()
-            goal = self._accepted
+            goal, known = self._accepted, self._known
             if goal > self._durable:
                 self._wanted = max(self._wanted, goal)
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._broken or self._stuck or self._durable >= goal)
             if self._durable < goal or self._broken:
                 self._raise_failure()
+            if known <= self._known_durable:
+                return
+        # a block that was there already may be in a commit that nobody has synced
+        with store_errors(self._environment.path):
+            self._environment.env.sync(True)
+        with self._changed:
+            self._known_durable = max(self._known_durable, known)
 
     def close(self) -> None:
         """End the thread; what is still pending then is lost, so `sync` first."""
