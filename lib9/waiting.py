@@ -7,9 +7,15 @@ through `in_thread`: in a trio task it lets other tasks run, without trio it sim
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class Wait(Protocol):
+    """Runs a coroutine to its end and returns its result: `run_now`, or what `in_loop` gives."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T: ...
 
 
 def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -44,3 +50,21 @@ async def checkpoint() -> None:
         import trio
 
         await trio.lowlevel.checkpoint()
+
+
+def in_loop() -> Wait:
+    """Return what a thread may call to run a coroutine in this trio loop and get its result.
+
+    The counterpart of `run_now` for threads that work beside a loop; called from a task of it.
+    """
+    import trio
+
+    token = trio.lowlevel.current_trio_token()
+
+    def run(coroutine: Coroutine[Any, Any, T]) -> T:
+        async def resume() -> T:
+            return await coroutine
+
+        return trio.from_thread.run(resume, trio_token=token)
+
+    return run
