@@ -52,7 +52,7 @@ def test_a_program_tells_its_version() -> None:
     assert (Context().peer("git") or "").startswith("git 2")
 
 
-@pytest.mark.parametrize("name", ["tree", "store", "copy"])
+@pytest.mark.parametrize("name", ["tree", "store"])
 def test_a_bench_runs_and_its_figures_are_kept(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fossil_fs.format.names import show_name
 from fossil_fs.snapshot import Snapshot, open_snapshot
@@ -14,7 +14,10 @@ from lib9.errors import Exit
 from venti_store.cli.address import add_store_option, store_address, with_store
 from venti_store.errors import BadTree, HashMismatch
 from venti_store.interfaces import BlockStore
-from venti_store.score import FAMILY_OF_SIZE, Family, Score, parse_score
+from venti_store.score import FAMILY_OF_SIZE, Family, Score
+
+if TYPE_CHECKING:
+    from fossil_fs.names import Names
 
 __all__ = ["add_store_option", "store_address", "with_store"]
 
@@ -33,7 +36,20 @@ class Place:
 
 def resolve(text: str) -> Score:
     """Return the score that `text` means: hex digits, `vac:` in front or not, or a name here."""
-    return parse_score(text)
+    return names_here().resolve(text)
+
+
+def names_here() -> "Names":
+    """Return the names of the user who runs this."""
+    from fossil_fs.names import Names, names_file
+
+    return Names(names_file(os.environ))
+
+
+def memory_folder() -> str:
+    """Return where `vac -a` keeps what it saw of the host."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(home, "vac")
 
 
 def parse_place(text: str) -> Place:
@@ -93,4 +109,4 @@ def put_line(line: bytes) -> None:
 
 def named_times() -> dict[Score, int]:
     """Return when each score last got a name here, in seconds since 1970."""
-    return {}
+    return {named.score: named.time for named in names_here().all()}

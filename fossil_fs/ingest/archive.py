@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fossil_fs.ingest.assemble import Assembler, Past
-from fossil_fs.ingest.feed import Fed, Feed, Intake, Sink, Wait
+from fossil_fs.ingest.feed import Fed, Feed, Intake, Sink
 from fossil_fs.ingest.hardlinks import HardLinks
 from fossil_fs.ingest.options import Options
 from fossil_fs.ingest.readers import OpenDirectory, Readers, ThreadReaders
@@ -24,7 +24,7 @@ from fossil_fs.node import Node
 from fossil_fs.qid import ROOT_QID, qid_of
 from fossil_fs.snapshot import Snapshot, open_snapshot, write_snapshot
 from lib9.errors import UsageError
-from lib9.waiting import run_now
+from lib9.waiting import Wait, run_now
 from venti_store.hashtree.entry import Entry
 from venti_store.interfaces import Batch, BlockStore
 from venti_store.score import Score
@@ -114,7 +114,6 @@ class _Run:
             self.sink,
             wait,
             self.readers,
-            options,
             report,
             hardlinks=self.hardlinks,
             past=self.past,

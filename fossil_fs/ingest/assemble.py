@@ -11,10 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from fossil_fs.directory import Directory, edit_directory, write_directory
-from fossil_fs.ingest.feed import Sink, Wait
+from fossil_fs.ingest.feed import Sink
 from fossil_fs.ingest.files import make_node
 from fossil_fs.ingest.hardlinks import HardLinks, Inode
-from fossil_fs.ingest.options import Options
 from fossil_fs.ingest.readers import OpenDirectory, Readers
 from fossil_fs.ingest.remember import (
     UNKNOWN,
@@ -34,6 +33,7 @@ from fossil_fs.node import Node
 from fossil_fs.qid import qid_of
 from fossil_fs.record import is_native
 from lib9.errors import SpawngridError
+from lib9.waiting import Wait
 from venti_store.hashtree.entry import Entry
 from venti_store.interfaces import BlockReader
 
@@ -57,7 +57,6 @@ class Assembler:
         sink: Sink,
         wait: Wait,
         readers: Readers,
-        options: Options,
         report: Report,
         *,
         hardlinks: HardLinks,
@@ -69,7 +68,6 @@ class Assembler:
         self._sink = sink
         self._wait = wait
         self._readers = readers
-        self._options = options
         self._report = report
         self._hardlinks = hardlinks if is_native(store.family) else None
         self._past = past
@@ -85,7 +83,7 @@ class Assembler:
             visit.remember(self._past.memory.find(visit.path))
         self.add_files(visit, directory, files)
         self._report.directories += 1
-        self._options.on_progress(self._report)
+        self._report.current = visit.shown
 
     def add_files(self, visit: Visit, directory: OpenDirectory, files: list[Found]) -> None:
         """Take `files`, which lie in `directory`, as files of `visit`."""

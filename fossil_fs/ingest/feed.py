@@ -7,26 +7,18 @@ slows the makers down. Blocks of one sink keep their order; `sync` waits for all
 
 import queue
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self
 
-from lib9.waiting import run_now
+from lib9.waiting import Wait, run_now
 from venti_store.interfaces import Block, BlockStore, Key
 from venti_store.kind import Kind
 from venti_store.score import Buffer, Family, Score
 
-T = TypeVar("T")
-
 BATCH_BYTES: Final = 4 << 20  # handed over together: enough to make a call's cost vanish
 BATCH_BLOCKS: Final = 1024
 BACKLOG: Final = 4  # batches waiting; with the one being written, the memory this holds
-
-
-class Wait(Protocol):
-    """Runs a coroutine of a store to its end from a thread: `run_now` for local stores."""
-
-    def __call__(self, coroutine: Coroutine[Any, Any, T]) -> T: ...
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ class Report:
     files_reused: int = 0  # known from the last run, not opened
     directories_reused: int = 0
     troubles: int = 0
+    current: bytes = b""  # the directory that was entered last
     on_trouble: Callable[[bytes, str], None] = _silent
 
     def trouble(self, path: bytes, why: str) -> None:

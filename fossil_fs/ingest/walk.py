@@ -83,6 +83,8 @@ class Walk:
             is_directory = stat.S_ISDIR(found.stat.st_mode)
             if exclude and exclude(visit.below(found.name), directory=is_directory):
                 continue
+            if is_directory and (found.stat.st_dev, found.stat.st_ino) in self._options.skip:
+                continue
             (directories if is_directory else files).append(found)
         return files, directories
 

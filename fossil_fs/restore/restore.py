@@ -4,11 +4,12 @@ import errno
 import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from fossil_fs.content import read_target, read_xattrs
 from fossil_fs.directory import Directory
-from fossil_fs.format.names import check_name
+from fossil_fs.find import NoSuchPath
+from fossil_fs.format.names import check_name, show_name
 from fossil_fs.node import Node
 from fossil_fs.restore.attributes import apply
 from fossil_fs.restore.content import AT_ONCE_BYTES, copy_content, write_small
@@ -24,7 +25,6 @@ from fossil_fs.restore.place import (
 from fossil_fs.restore.report import Report
 from fossil_fs.restore.select import EVERYTHING, Selection, select
 from fossil_fs.snapshot import Snapshot
-from lib9.errors import Exit, SpawngridError
 from venti_store.errors import BadTree, CorruptBlock, NoSuchBlock
 from venti_store.interfaces import Key
 from venti_store.kind import Kind
@@ -32,12 +32,6 @@ from venti_store.kind import Kind
 AT_ONCE_FILES: Final = 256  # small files whose blocks are asked for together
 
 DAMAGE: Final = (CorruptBlock, NoSuchBlock, BadTree)  # of one file; the others can be restored
-
-
-class NotInArchive(SpawngridError):
-    """A path that was asked for is not there."""
-
-    exit_code: ClassVar[Exit] = Exit.NOT_FOUND
 
 
 async def restore(
@@ -52,7 +46,7 @@ async def restore(
 
     `target` is made if it is not there. What is there already stays and is reported; with `replace`
     files are replaced, directories never. What cannot be restored is told to the report and passed
-    over. Raises NotInArchive, as the store does, and OSError for the target.
+    over. Raises NoSuchPath, as the store does, and OSError for the target.
     """
     report = report or Report()
     selection = select(paths)
@@ -68,12 +62,12 @@ async def restore(
 
 
 async def _check(directory: Directory, selection: Selection, path: bytes) -> None:
-    """Raise NotInArchive unless all of a selection is there."""
+    """Raise NoSuchPath unless all of a selection is there."""
     for name, below in (selection.names or {}).items():
         shown = os.path.join(path, name)
         node = await directory.lookup(name)
         if node is None or (below.names is not None and not node.is_dir):
-            raise NotInArchive(f"{os.fsdecode(shown)}: not in the archive")
+            raise NoSuchPath(f"{show_name(shown)}: no such file in the tree")
         if below.names:
             await _check(directory.child(node), below, shown)
 
