@@ -92,6 +92,34 @@ def test_kill_9_of_four_writing_processes(tmp_path: Path, rounds: int) -> None:
     close(store)
 
 
+HOLDING = """
+import sys, time
+from venti_store.stores.lmdb import LmdbStore
+from venti_store.stores.lmdb.environment import NUMBER
+store = LmdbStore(sys.argv[1])
+with store.environment.env.begin(write=True) as txn:
+    for number in range(2, 3000):
+        txn.put(NUMBER.pack(number), bytes(20_000), db=store.environment.log, append=True)
+    print("holds the lock", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_kill_9_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    put(store, b"before")
+    command = [sys.executable, "-c", HOLDING, store.path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        run_now(store.put_many([_block(b"waits for the lock")]))
+        holder.kill()
+    run_now(store.sync())
+    assert store.last_number() == 2
+    assert scrub(store) == []
+    close(store)
+
+
 def test_names_come_after_the_blocks_put_before_them(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     for n in range(5):

@@ -1,6 +1,7 @@
 """Work on many blocks by two threads: this one and a helper, each with half of the bytes."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,6 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _helpers: list[ThreadPoolExecutor] = []  # one, from first use on; a forked child has none
+_free = threading.Lock()
 
 
 def map_halves(
@@ -23,6 +25,15 @@ def map_halves(
     """
     if costly_bytes < SPLIT_BYTES_MIN or len(items) < 2 or (os.cpu_count() or 1) < 2:
         return [function(item) for item in items]
+    if not _free.acquire(blocking=False):  # helping another thread: then both cores are at work
+        return [function(item) for item in items]
+    try:
+        return _in_two(function, items, size_of)
+    finally:
+        _free.release()
+
+
+def _in_two(function: Callable[[T], R], items: Sequence[T], size_of: Callable[[T], int]) -> list[R]:
     half, middle = sum(map(size_of, items)) // 2, 0
     while half > 0:
         half -= size_of(items[middle])
@@ -43,4 +54,10 @@ def _helper() -> ThreadPoolExecutor:
     return _helpers[0]
 
 
-os.register_at_fork(after_in_child=_helpers.clear)
+def _after_fork() -> None:
+    global _free  # noqa: PLW0603  the parent's helper may have been at work
+    _free = threading.Lock()
+    _helpers.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
