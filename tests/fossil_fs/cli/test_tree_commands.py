@@ -17,6 +17,7 @@ from fossil_fs.content import place_xattrs
 from fossil_fs.directory import write_directory
 from fossil_fs.format.direntry import pack_direntry, unpack_direntry
 from fossil_fs.links import write_links
+from fossil_fs.names import Names, names_file
 from fossil_fs.node import Node
 from fossil_fs.snapshot import write_snapshot
 from lib9.waiting import run_now
@@ -172,6 +173,24 @@ def test_history(home: Path, command: Run) -> None:
     assert [value.get("files") for value in values] == [2, 1, None]
     assert values[2] == {"missing": f"vac:{missing.hex()}"}
     command("fossil-log", missing.hex(), status=4)
+
+
+def test_names_of_trees(home: Path, command: Run) -> None:
+    batch = Batch(BLAKE3)
+    first = keep_tree(home, {b"a": small(BLAKE3, 1)}, batch)
+    second = keep_tree(home, {b"b": small(BLAKE3, 2)}, batch, prev=first)
+    names = Names(names_file(os.environ))
+    names.record("host", first, 86400)
+    names.record("host", second, 2 * 86400)
+    assert command("fossil-ls", "host").stdout == b"b\n"
+    assert command("fossil-ls", "host~1:").stdout == b"a\n"
+    lines = command("fossil-log", "host").stdout.decode().splitlines()
+    assert [" ".join(line.split()[1:3]) for line in lines] == [
+        "1970-01-03 00:00",
+        "1970-01-02 00:00",
+    ]
+    assert command("fossil-diff", "host~1", "host").stdout == b"- a 1\n+ b 1\n"
+    command("fossil-ls", "other", status=4)
 
 
 def test_recorded_history(home: Path, command: Run) -> None:
