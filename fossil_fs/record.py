@@ -21,14 +21,15 @@ from fossil_fs.format.direntry import (
 )
 from fossil_fs.format.mode import to_linux, to_stored
 from fossil_fs.format.names import show_name
-from fossil_fs.format.section import Extra, pack_extra, unpack_extra
+from fossil_fs.format.section import SECOND, Extra, pack_extra, unpack_extra
 from fossil_fs.node import NO_OWNERS, Node, Owners
 from venti_store.errors import BadTree
 from venti_store.hashtree.entry import Entry
 from venti_store.score import Buffer, Family
 
-SECOND: Final = 1_000_000_000
 _ERA: Final = 1 << 32
+_QID_MASK: Final = (1 << 64) - 1
+_NO_EXTRA: Final = Extra()
 MAJOR_MAX: Final = 0xFFF  # what the kernel's dev_t has room for
 MINOR_MAX: Final = 0xFFFFF
 _DEVICE = re.compile(rb"([bc]) (\d{1,10}) (\d{1,10})\0*", re.ASCII)
@@ -42,36 +43,36 @@ def is_native(family: Family) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A name's record as read; `extra` is None in archives that are not ours."""
+    """A name's record as read; `extra` is None in archives that are not ours.
+
+    `slots` are the (slot, generation) pairs of the source that it needs; generation None: any.
+    """
 
     entry: DirEntry
     extra: Extra | None
-
-    @property
-    def link(self) -> int | None:
-        return self.extra.link if self.extra is not None else None
-
-    @property
-    def slots(self) -> list[tuple[int, int | None]]:
-        """The (slot, generation) pairs of the source that this record needs; None: any."""
-        entry = self.entry
-        if self.link is not None:
-            return []
-        slots: list[tuple[int, int | None]] = [
-            (entry.entry, entry.gen if entry.version >= 9 else None)
-        ]
-        if stat.S_ISDIR(to_linux(entry.mode)):
-            slots.append((entry.mentry, entry.mgen if entry.version >= 9 else None))
-        if self.extra is not None and self.extra.xattr_slot is not None:
-            slots.append((self.extra.xattr_slot, None))
-        return slots
+    mode: int  # st_mode
+    slots: tuple[tuple[int, int | None], ...]
 
 
 def unpack_record(data: Buffer) -> Record:
     """Return the record in `data`; BadTree where it makes no sense."""
-    entry = unpack_direntry(data)
+    return make_record(unpack_direntry(data))
+
+
+def make_record(entry: DirEntry) -> Record:
+    """Return what `entry` says, its section 0x55 unpacked; BadTree where it makes no sense."""
     section = entry.section(SECTION_EXTRA)
-    return Record(entry, unpack_extra(section) if section is not None else None)
+    extra = unpack_extra(section) if section is not None else None
+    mode = to_linux(entry.mode)
+    if extra is not None and extra.link is not None:
+        return Record(entry, extra, mode, ())
+    has_gen = entry.version >= 9
+    slots: tuple[tuple[int, int | None], ...] = ((entry.entry, entry.gen if has_gen else None),)
+    if stat.S_ISDIR(mode):
+        slots += ((entry.mentry, entry.mgen if has_gen else None),)
+    if extra is not None and extra.xattr_slot is not None:
+        slots += ((extra.xattr_slot, None),)
+    return Record(entry, extra, mode, slots)
 
 
 def empty_entry(family: Family, *, directory: bool = False) -> Entry:
@@ -168,50 +169,53 @@ def to_node(
     A name of a linked inode gives a stub: type, qid and `link`. BadTree if entries are missing,
     of another generation, or directories where the mode says otherwise.
     """
-    entry, extra = record.entry, record.extra or Extra()
-    mode = to_linux(entry.mode)
+    entry, extra, mode = record.entry, record.extra or _NO_EXTRA, record.mode
     if extra.link is not None:
         return Node(mode, qid=entry.qid + qid_offset, link=extra.link)
-    streams = _check_entries(record, entries, stat.S_ISDIR(mode))
+    is_dir, is_device = stat.S_ISDIR(mode), stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+    streams = _check_entries(record, entries, is_dir)
     uid, gid = extra.owner or (owners.uid(entry.uid), owners.gid(entry.gid))
     nanoseconds, era = extra.time or (0, 0)
-    content, meta = streams[0], streams[1] if stat.S_ISDIR(mode) else None
-    sized = stat.S_ISREG(mode) or stat.S_ISLNK(mode)
-    is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
-    keeps_content = content.size and (sized or (is_device and extra.device is None))
+    content: Entry | None = streams[0]
+    size = streams[0].size if stat.S_ISREG(mode) or stat.S_ISLNK(mode) else 0
+    if not (is_dir or size or (is_device and extra.device is None and streams[0].size)):
+        content = None
     return Node(
         mode,
         uid,
         gid,
-        mtime_ns=(entry.mtime + era * _ERA) * SECOND + nanoseconds,
-        qid=(entry.qid + qid_offset) & (2**64 - 1),
-        size=content.size if sized else 0,
-        rdev=_rdev(*extra.device) if is_device and extra.device is not None else 0,
-        content=content if meta is not None or keeps_content else None,
-        meta=meta,
-        xattrs=extra.xattrs,
-        xattr_stream=streams[-1] if extra.xattr_slot is not None else None,
-        nlink=extra.nlink or 1,
-        owner=b"" if entry.uid == b"%d" % uid else entry.uid,
-        group=b"" if entry.gid == b"%d" % gid else entry.gid,
-        qid_offset=entry.qid_offset if meta is not None else 0,
+        (entry.mtime + era * _ERA) * SECOND + nanoseconds,
+        (entry.qid + qid_offset) & _QID_MASK,
+        size,
+        _rdev(*extra.device) if is_device and extra.device is not None else 0,
+        content,
+        streams[1] if is_dir else None,
+        extra.xattrs,
+        streams[-1] if extra.xattr_slot is not None else None,
+        None,
+        extra.nlink or 1,
+        _owner(entry.uid, uid),
+        _owner(entry.gid, gid),
+        entry.qid_offset if is_dir else 0,
     )
 
 
+def _owner(name: bytes, number: int) -> bytes:
+    """Return a stored owner's name, b"" where it is only the number's digits."""
+    return b"" if not name or name == b"%d" % number else name
+
+
 def _check_entries(record: Record, entries: Sequence[Entry | None], is_dir: bool) -> list[Entry]:
-    name = show_name(record.entry.elem)
     streams = []
-    for position, ((slot, gen), entry) in enumerate(zip(record.slots, entries, strict=True)):
+    directory = is_dir  # of the first slot alone
+    for (slot, gen), entry in zip(record.slots, entries, strict=True):
         if entry is None:
-            raise BadTree(f"{name}: nothing in slot {slot}")
+            raise BadTree(f"nothing in slot {slot}")
         if gen is not None and entry.gen != gen:
-            raise BadTree(
-                f"{name}: slot {slot} is of generation {entry.gen}, not {gen}: file removed"
-            )
-        if entry.directory != (is_dir and position == 0):
-            raise BadTree(
-                f"{name}: slot {slot} {'is' if entry.directory else 'is not'} a directory"
-            )
+            raise BadTree(f"slot {slot} is of generation {entry.gen}, not {gen}: file removed")
+        if entry.directory != directory:
+            raise BadTree(f"slot {slot} {'is' if entry.directory else 'is not'} a directory")
+        directory = False
         streams.append(entry)
     return streams
 

@@ -18,6 +18,7 @@ from fossil_fs.node import NO_OWNERS, Node, Owners
 from fossil_fs.record import (
     Record,
     is_native,
+    make_record,
     pack_record,
     stream_sizes,
     to_entries,
@@ -145,7 +146,7 @@ def _root_node(record: Record, slots: list[Entry | None], owners: Owners) -> Nod
         gen=source.gen if source else 0,
         mgen=meta.gen if meta else 0,
     )
-    record = Record(entry, extra)
+    record = make_record(entry)
     streams = [source, meta]
     if extra is not None and extra.xattr_slot is not None:
         if not SLOT_SELF < extra.xattr_slot < len(slots):

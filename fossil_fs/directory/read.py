@@ -197,20 +197,12 @@ class Directory:
         self, records: Sequence[Record], *, strict: bool = False
     ) -> list[tuple[bytes, Node]]:
         """Return the nodes of `records`, all their slots read at once; the bad ones are left out."""
-        wanted = []
-        for record in records:
-            try:
-                wanted.append((record, record.slots))
-            except BadTree as error:  # the mode
-                if strict:
-                    raise
-                self._bad(record.entry.elem, error)
-        streams = await self._streams({slot for _, slots in wanted for slot, _ in slots})
+        streams = await self._streams({slot for record in records for slot, _ in record.slots})
         nodes = []
-        for record, slots in wanted:
+        for record in records:
             name = record.entry.elem
             try:
-                entries = [streams.get(slot) for slot, _ in slots]
+                entries = [streams.get(slot) for slot, _ in record.slots]
                 node = to_node(record, entries, self._owners, self._qid_offset)
                 nodes.append((name, await self._resolve(node)))
             except BadTree as error:
@@ -243,8 +235,7 @@ class Directory:
             if not self._native:
                 raise BadTree(f"link {node.link:x} in a classic tree")
             return await self._links.resolve(node) if self._links is not None else node
-        is_device = stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode)
-        if is_device and node.content is not None:
+        if node.content is not None and (stat.S_ISCHR(node.mode) or stat.S_ISBLK(node.mode)):
             text = await read(self._store, node.content, 0, DEVICE_TEXT_MAX)
             kind, rdev = parse_device(text)
             mode = kind | stat.S_IMODE(node.mode)

@@ -139,25 +139,26 @@ def pack_direntry(entry: DirEntry) -> bytes:
 def unpack_direntry(data: Buffer) -> DirEntry:
     """Return the DirEntry that fills `data` exactly; BadTree where it does not."""
     data = bytes(data)
+    values: list[int | bytes] = []  # in the order of the fields, which is DirEntry's own
     try:
         magic, version, _ = _HEAD.unpack_from(data)
         if magic != MAGIC or version not in _RUNS:
             raise BadTree(f"not a directory entry: magic {magic:#x}, version {version}")
-        values: dict[str, int | bytes] = {"version": version}
         offset = _HEAD.size - 2
-        for layout, names in _RUNS[version]:
+        for layout, _ in _RUNS[version]:
             if layout is None:
-                (length,) = _LENGTH.unpack_from(data, offset)
-                offset += 2 + length
-                values[names[0]] = data[offset - length : offset]
+                start = offset + 2
+                offset = start + (data[offset] << 8) + data[start - 1]
+                values.append(data[start:offset])
             else:
-                values.update(zip(names, layout.unpack_from(data, offset), strict=True))
+                values += layout.unpack_from(data, offset)
                 offset += layout.size
-    except struct.error:
+    except (struct.error, IndexError):
         raise BadTree(f"directory entry of {len(data)} bytes ends too early") from None
     if version < 9:
-        values["mentry"] = (int(values["entry"]) + 1) & 0xFFFFFFFF
-    return DirEntry(**values, sections=_sections(data, offset))  # type: ignore[arg-type]
+        values[2:2] = 0, (int(values[1]) + 1) & 0xFFFFFFFF, 0
+    sections = _sections(data, offset) if offset < len(data) else ()
+    return DirEntry(*values, version, sections)  # type: ignore[arg-type, call-arg]
 
 
 def _sections(data: bytes, offset: int) -> tuple[tuple[int, bytes], ...]:

@@ -13,6 +13,7 @@ from fossil_fs.format.xattrs import Xattrs, pack_xattrs, unpack_xattrs
 from venti_store.errors import BadTree
 
 VERSION: Final = 1
+SECOND: Final = 1_000_000_000  # nanoseconds
 
 
 class Tag(NamedTuple):
@@ -60,6 +61,8 @@ class Extra:
 _HEAD = struct.Struct(">BH")
 _STRUCTS = {tag.name: struct.Struct(tag.code) for tag in TAGS if tag.code}
 _BY_NUMBER = {tag.number: tag for tag in TAGS}
+_USUAL = struct.Struct(">BBHIIBHIi")  # owner and time alone: nearly every record, so read at once
+_USUAL_HEADS = (VERSION, 1, 8, 2, 8)
 
 
 def pack_extra(extra: Extra) -> bytes:
@@ -81,6 +84,10 @@ def pack_extra(extra: Extra) -> bytes:
 
 def unpack_extra(data: bytes) -> Extra:
     """Return what the section says. Unknown tags are passed over; BadTree for what makes no sense."""
+    if len(data) == _USUAL.size:
+        version, first, size, uid, gid, second, size2, nanoseconds, era = _USUAL.unpack(data)
+        if (version, first, size, second, size2) == _USUAL_HEADS and nanoseconds < SECOND:
+            return Extra((uid, gid), (nanoseconds, era))
     if not data or data[0] != VERSION:
         raise BadTree(
             f"section 0x55 of version {data[0] if data else 'none'}: only {VERSION} is known"
@@ -99,7 +106,7 @@ def unpack_extra(data: bytes) -> Extra:
         if tag is not None:
             values[tag.name] = _unpack_field(tag, data[offset - length : offset])
     extra = Extra(**values)  # type: ignore[arg-type]
-    if extra.time is not None and extra.time[0] >= 1_000_000_000:
+    if extra.time is not None and extra.time[0] >= SECOND:
         raise BadTree(f"section 0x55: {extra.time[0]} nanoseconds")
     if extra.xattrs and extra.xattr_slot is not None:
         raise BadTree("section 0x55: extended attributes both here and in a stream")

@@ -266,4 +266,4 @@ def test_a_bad_name_is_told_and_the_rest_listed(home: Path, command: Run) -> Non
     keep(home, BLAKE3, batch.take())
     done = command("fossil-ls", score.hex(), status=3)
     assert done.stdout == b"good\n"
-    assert done.stderr == b"fossil-ls: bad: bad: nothing in slot 77\n"
+    assert done.stderr == b"fossil-ls: bad: nothing in slot 77\n"
