@@ -1,5 +1,6 @@
 """Roots: written and opened again, in both forms; what makes no sense is refused."""
 
+import os
 import stat
 from dataclasses import replace
 
@@ -99,6 +100,43 @@ def test_links(inodes: dict[int, Node], data: st.DataObject) -> None:
         if node is not None
     }
     assert edited == (write_links(batch, sorted(expected.items())) if expected else None)
+
+
+GOLDEN = {
+    "blake3": "ba615064abfff2563ec779252867ca7eeaae4cc835ac0d3fc50538f57cb3e831",
+    "sha1": "354af927ef7a3f463534ceccb1460264809e5e1f",
+}
+
+
+@FAMILIES
+def test_golden_tree(family: Family) -> None:
+    """The bytes of trees are for ever: a score that differs here breaks every tree there is.
+
+    The classic one was read by unvac and `vac -d` of plan9port.
+    """
+    batch = Batch(family)
+    xattrs, stream = place_xattrs(batch, ((b"user.long", b"x" * 2000),))
+    target = build_tree(batch, b"f", dsize=8192, psize=8192)
+    inner = {b"%03d" % n: small(family, n) for n in range(300)}
+    entries = {
+        b"device": Node(stat.S_IFBLK | 0o600, rdev=os.makedev(8, 1)),
+        b"dir": root_node(batch, inner),
+        b"early": replace(small(family, 1), mtime_ns=-1),
+        b"empty": Node(stat.S_IFREG | 0o4600),
+        b"f": replace(small(family, 2), xattrs=((b"user.a", b"b"),)),
+        b"late": replace(small(family, 1), mtime_ns=2**32 * 10**9),
+        b"link": Node(stat.S_IFLNK | 0o777, size=1, content=target),
+        b"long": replace(small(family, 3), xattrs=xattrs, xattr_stream=stream),
+        b"pipe": Node(stat.S_IFIFO | 0o600),
+        b"socket": Node(stat.S_IFSOCK | 0o600),
+        b"\xff": small(family, 4),
+    }
+    links = None
+    if family is BLAKE3:
+        entries[b"linked"] = replace(small(family, 5), link=77, nlink=2)
+        links = write_links(batch, [(77, entries[b"linked"])])
+    score = write_snapshot(batch, root_node(batch, entries), links, name=b"golden")
+    assert score.hex() == GOLDEN[family.name]
 
 
 def test_one_change_of_many_links_is_one_record() -> None:
