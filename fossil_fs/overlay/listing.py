@@ -26,7 +26,7 @@ Streamed = list[tuple[bytes, Node]]
 
 def cookie_of(name: bytes) -> int:
     """Return the number that stands for the place behind a name; never 0."""
-    return int.from_bytes(blake2b(name, digest_size=8).digest()) >> 1 or 1
+    return int.from_bytes(blake2b(name, digest_size=8).digest()) >> 2 or 1
 
 
 class Listings:
