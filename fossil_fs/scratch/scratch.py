@@ -275,6 +275,16 @@ class Scratch(Records):
         self.commit()
         self.abandon()
 
+    def close_if_possible(self) -> bool:
+        """Close, or on a full or broken disk let go as it is; tell whether the scratch is clean."""
+        clean = self.is_clean
+        try:
+            self.close()
+        except OSError:
+            self.abandon()
+            return False
+        return clean
+
     def abandon(self) -> None:
         """Let go as a killed process does."""
         self.metadata.abandon()

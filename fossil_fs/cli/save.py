@@ -1,0 +1,54 @@
+"""`fossil-save`: what a mount holds now becomes a score."""
+
+import argparse
+import os
+
+from lib9.cli import Parser, entry
+
+
+def parser() -> Parser:
+    """Return the argument parser of fossil-save."""
+    p = Parser(
+        "fossil-save",
+        description=(
+            "Save a mount: every write that returned before is in the new tree, whose score is printed\n"
+            "alone on stdout when it is on stable storage. Writers go on meanwhile. Nothing changed:\n"
+            "the old score."
+        ),
+    )
+    p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
+    p.add_argument("name", metavar="NAME", nargs="?", help="let this name mean the new score")
+    return p.house_options()
+
+
+def main(args: argparse.Namespace) -> int:
+    """Ask the mount's daemon to save."""
+    from fossil_fs.mounting.console import Console
+    from fossil_fs.mounting.point import find_mount, sync_mount
+    from fossil_fs.mounting.registry import Registry
+    from fossil_fs.names import check_name
+    from lib9.places import run_directory
+
+    if args.name:
+        check_name(args.name)
+    registry = Registry(run_directory(os.environ))
+    running = find_mount(registry, os.fsencode(args.mnt))
+    sync_mount(os.fsencode(args.mnt))
+    console = Console(registry.path(running.id, "sock"))
+    print_saved(console.ask("save")[1], args.name)
+    return 0
+
+
+def print_saved(score: str, name: str | None) -> None:
+    """Print a score that was saved, and let `name` mean it."""
+    import time
+
+    from fossil_fs.names import Names, names_file
+    from venti_store.score import parse_score
+
+    if name:
+        Names(names_file(os.environ)).record(name, parse_score(score), int(time.time()))
+    print(score, flush=True)
+
+
+run = entry(parser, main)

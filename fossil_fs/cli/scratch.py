@@ -1,0 +1,172 @@
+"""`fossil-scratch`: what unmounted or crashed mounts left behind."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lib9.cli import Parser, entry, print_json, printable
+
+if TYPE_CHECKING:
+    from venti_store.interfaces import BlockStore
+    from venti_store.score import Score
+
+
+def parser() -> Parser:
+    """Return the argument parser of fossil-scratch."""
+    from fossil_fs.cli.mount import add_mount_options
+
+    p = Parser(
+        "fossil-scratch",
+        description=(
+            "Scratches hold what was changed in mounts and not saved. A scratch that no mount uses can\n"
+            "be resumed, saved or removed. ID is a scratch's id, its first digits, or its directory."
+        ),
+    )
+    actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
+    ls = actions.add_parser("ls", help="list scratches", description="List scratches.")
+    ls.add_argument("--json", action="store_true", help="one object a line")
+    resume = actions.add_parser("resume", help="mount again", description="Mount as it was left.")
+    resume.add_argument("id", metavar="ID", help="which scratch")
+    resume.add_argument("mnt", metavar="MNT", help="an empty directory")
+    add_mount_options(resume)
+    save = actions.add_parser(
+        "save", help="make a score of it", description="Save without a mount."
+    )
+    save.add_argument("id", metavar="ID", help="which scratch")
+    save.add_argument("name", metavar="NAME", nargs="?", help="let this name mean the new score")
+    rm = actions.add_parser("rm", help="remove one", description="Remove a scratch.")
+    rm.add_argument("id", metavar="ID", help="which scratch")
+    rm.add_argument("--discard", action="store_true", help="even with unsaved changes")
+    return p.house_options()
+
+
+def main(args: argparse.Namespace) -> int:
+    """Do one of the actions."""
+    return {"ls": _list, "resume": _resume, "save": _save, "rm": _remove}[args.action](args)
+
+
+def _state() -> str:
+    from lib9.places import state_directory
+
+    return state_directory(os.environ)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from fossil_fs.mounting.places import scratches
+    from fossil_fs.mounting.registry import Registry, is_alive
+    from fossil_fs.scratch.errors import ScratchError
+    from lib9.errors import Exit
+    from lib9.places import run_directory
+
+    status = Exit.OK
+    mounted = {r.scratch: r for r in Registry(run_directory(os.environ)).all() if is_alive(r.pid)}
+    for path, identity in scratches(_state()):
+        where = os.fsdecode(path)
+        if isinstance(identity, ScratchError):
+            sys.stderr.write(f"fossil-scratch: {printable(str(identity))}\n")
+            status = Exit.PARTIAL
+            continue
+        running = mounted.get(where)
+        facts = {
+            "id": identity.id,
+            "score": identity.base,
+            "store": identity.store,
+            "place": "ram" if identity.ram else "disk",
+            "size": identity.size,
+            "used": _used(where),
+            "directory": where,
+            "mnt": running.mnt if running else None,
+        }
+        if args.json:
+            print_json(facts)
+        else:
+            print(_line(facts))
+    return status
+
+
+def _line(facts: Mapping[str, object]) -> str:
+    from lib9.sizes import format_size
+
+    used, size = (format_size(int(str(facts[word]))) for word in ("used", "size"))
+    where = f"mounted at {facts['mnt']}" if facts["mnt"] else "not mounted"
+    return f"{facts['id']}  {facts['place']:4}  {used} of {size}  {facts['score']}  {where}"
+
+
+def _used(directory: str) -> int:
+    return sum(
+        os.lstat(os.path.join(where, name)).st_blocks * 512
+        for where, _, names in os.walk(directory)
+        for name in names
+    )
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from fossil_fs.cli.mount import mount, mounting, prepare_point
+    from fossil_fs.mounting.places import find_scratch
+    from fossil_fs.scratch.errors import ScratchInUse
+    from fossil_fs.scratch.place import is_in_use, read_identity
+
+    place = find_scratch(_state(), args.id)
+    if is_in_use(place):
+        raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
+    prepare_point(args.mnt)
+    mount(mounting(args, read_identity(place).id, place), foreground=args.foreground)
+    return 0
+
+
+def _save(args: argparse.Namespace) -> int:
+    from fossil_fs.cli.save import print_saved
+    from fossil_fs.mounting.places import find_scratch
+    from fossil_fs.names import check_name
+    from fossil_fs.scratch.place import remove_tree
+    from fossil_fs.scratch.scratch import Scratch
+    from venti_store.cli.address import with_store
+    from venti_store.score import FAMILIES, format_score
+
+    if args.name:
+        check_name(args.name)
+    place = find_scratch(_state(), args.id)
+    scratch = Scratch(place)
+
+    async def save(store: "BlockStore") -> "Score":
+        from fossil_fs.filesystem import open_filesystem
+
+        return await (await open_filesystem(store, scratch)).saver.save()
+
+    try:
+        identity = scratch.identity
+        score = with_store(identity.store, save, FAMILIES.get(identity.family))
+    finally:
+        clean = scratch.close_if_possible()
+    print_saved(format_score(score), args.name)
+    if clean:
+        remove_tree(place)
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
+    from fossil_fs.mounting.places import find_scratch
+    from fossil_fs.mounting.unmount import Unsaved
+    from fossil_fs.scratch.errors import ScratchDamaged
+    from fossil_fs.scratch.place import lock_place, remove_tree
+    from fossil_fs.scratch.scratch import Scratch
+
+    place = find_scratch(_state(), args.id)
+    if not args.discard:
+        try:
+            scratch = Scratch(place)
+        except ScratchDamaged as error:
+            raise Unsaved(f"{error}: --discard removes it all the same") from error
+        if not scratch.close_if_possible():
+            raise Unsaved(f"{os.fsdecode(place)}: unsaved changes: save it, or --discard")
+    held = lock_place(place)
+    try:
+        remove_tree(place)
+    finally:
+        os.close(held)
+    return 0
+
+
+run = entry(parser, main)

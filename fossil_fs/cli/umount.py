@@ -1,0 +1,63 @@
+"""`fossil-umount`: unmount without losing anything by accident."""
+
+import argparse
+import os
+import sys
+
+from lib9.cli import Parser, entry
+
+
+def parser() -> Parser:
+    """Return the argument parser of fossil-umount."""
+    p = Parser(
+        "fossil-umount",
+        description=(
+            "Unmount. Unsaved changes are refused with exit status 9, unless --save makes a score of\n"
+            "them or --discard drops them. umount(8) works too: it keeps them in the scratch, for\n"
+            "fossil-scratch."
+        ),
+    )
+    p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
+    what = p.add_mutually_exclusive_group()
+    what.add_argument(
+        "--save",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="save first and print the score; NAME means it from now on",
+    )
+    what.add_argument("--discard", action="store_true", help="drop unsaved changes")
+    return p.house_options()
+
+
+def main(args: argparse.Namespace) -> int:
+    """Save or check, unmount, and wait for the daemon's end."""
+    from fossil_fs.cli.save import print_saved
+    from fossil_fs.mounting.console import Console
+    from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
+    from fossil_fs.mounting.registry import Registry
+    from fossil_fs.mounting.unmount import unmount
+    from fossil_fs.names import check_name
+    from lib9.places import run_directory
+
+    point = os.fsencode(args.mnt)
+    registry = Registry(run_directory(os.environ))
+    if args.save:
+        check_name(args.save)
+    try:
+        running = find_mount(registry, point)
+    except DeadMount:
+        make_ready(point)
+        registry.clean()
+        sys.stderr.write(f"fossil-umount: {args.mnt}: removed a dead mount\n")
+        return 0
+    console = Console(registry.path(running.id, "sock"))
+    if not args.discard:
+        sync_mount(point)
+    if args.save is not None:
+        print_saved(console.ask("save")[1], args.save or None)
+    unmount(console, running, discard=args.discard)
+    return 0
+
+
+run = entry(parser, main)

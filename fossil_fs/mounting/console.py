@@ -1,0 +1,80 @@
+r"""The console of a mount: a socket that takes one-line requests and gives lines back.
+
+    request    WORD [ARGUMENT...]\\n
+    answer     any number of data lines, each after a tab, then one of
+               ok [TEXT]\\n
+               error STATUS TEXT\\n       STATUS is the exit status that the fact has
+
+Only the mount's owner and root are answered (SO_PEERCRED). Clients use blocking sockets: short
+commands have no event loop to load.
+"""
+
+import socket
+from typing import Final
+
+from lib9.errors import Exit, SpawngridError
+
+LINE_MAX: Final = 64 << 10  # bytes of one line, either way
+CONNECT_SECONDS_MAX: Final = 5.0
+
+
+class ConsoleError(SpawngridError):
+    """What the mount's daemon answered, with its exit status."""
+
+    def __init__(self, text: str, status: Exit) -> None:
+        super().__init__(text)
+        self.exit_code = status  # type: ignore[misc]  # each answer has its own
+
+
+class Unanswered(SpawngridError):
+    """The daemon of a mount is gone, or does not answer."""
+
+    exit_code = Exit.MOUNT
+
+
+class Console:
+    """A connection to a mount's console."""
+
+    def __init__(self, path: str) -> None:
+        """Connect; Unanswered if there is nobody."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(CONNECT_SECONDS_MAX)
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            raise Unanswered(f"{path}: {error.strerror or 'no answer'}") from error
+        self._socket.settimeout(None)  # a save takes what it takes
+        self._file = self._socket.makefile("rb")
+
+    def ask(self, *words: str) -> tuple[list[str], str]:
+        """Return the data lines and the text after `ok`; ConsoleError for an error."""
+        line = " ".join(words).encode(errors="surrogateescape") + b"\n"
+        lines: list[str] = []
+        try:
+            self._socket.sendall(line)
+            while answer := self._file.readline(LINE_MAX):
+                text = answer.decode(errors="surrogateescape").rstrip("\n")
+                if text.startswith("\t"):
+                    lines.append(text[1:])
+                    continue
+                word, _, rest = text.partition(" ")
+                if word == "ok":
+                    return lines, rest
+                status, _, message = rest.partition(" ")
+                raise ConsoleError(message, Exit(int(status)))
+        except OSError as error:
+            raise Unanswered(f"console: {error.strerror}") from error
+        raise Unanswered("the mount's daemon went away")
+
+    def wait_for_end(self) -> None:
+        """Return when the daemon has closed everything."""
+        try:
+            while self._file.read(4096):
+                pass
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()

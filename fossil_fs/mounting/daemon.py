@@ -1,0 +1,211 @@
+"""One mount from beginning to end: store, scratch, file system, engine, console, commits.
+
+The scratch outlives the daemon unless nothing is in it that the base does not have, or `discard` was
+asked for. Whatever ends the daemon - umount(8), a signal, the console - goes the same way out.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from fossil_fs.filesystem import FossilFilesystem, open_filesystem
+from fossil_fs.mounting.registry import Registry, Running
+from fossil_fs.mounting.service import Command, serve_console
+from fossil_fs.scratch.place import remove_tree
+from fossil_fs.scratch.scratch import Scratch
+from lib9.fuse.interface import MountOptions
+from lib9.fuse.session import Served, serve
+from venti_store.interfaces import BlockStore
+from venti_store.open import is_local, open_store
+from venti_store.score import FAMILIES, format_score
+
+COMMIT_SECONDS_MAX: Final = 5.0  # how long a change waits for its commit (the journal has it)
+_TICK_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mounting:
+    """What to mount where. `scratch` exists and names base and store."""
+
+    id: str
+    mnt: bytes
+    scratch: bytes
+    read_only: bool = False
+    allow_other: bool = False
+    writeback: bool = False
+
+
+class Daemon:
+    """A mount that runs."""
+
+    def __init__(self, mounting: Mounting, scratch: Scratch, filesystem: FossilFilesystem) -> None:
+        self.mounting = mounting
+        self.scratch = scratch
+        self.filesystem = filesystem
+        self.discard = mounting.read_only
+        self._saving = trio.Lock()
+        self._halt = trio.CancelScope()
+        self._started = time.time()
+
+    def options(self) -> MountOptions:
+        identity = self.scratch.identity
+        return MountOptions(
+            fsname=self.scratch.base,
+            subtype="fossil",
+            read_only=self.mounting.read_only,
+            allow_other=self.mounting.allow_other,
+            writeback_cache=self.mounting.writeback and not self.mounting.read_only,
+            posix_acl=True,
+            no_open=True,
+            interruptible=not is_local(identity.store),
+            suid=os.geteuid() == 0,
+            dev=os.geteuid() == 0,
+        )
+
+    def commands(self) -> dict[str, Command]:
+        """Return what the console can be asked."""
+        return {
+            "status": self._status,
+            "save": self._save,
+            "sync": self._sync,
+            "discard": self._discard,
+            "keep": self._keep,
+            "halt": self._halt_now,
+        }
+
+    async def _status(self, _words: list[str]) -> tuple[list[str], str]:
+        scratch = self.scratch
+        table = self.filesystem.overlay.table
+        facts = {
+            "score": scratch.base,
+            "unsaved": int(not scratch.is_clean),
+            "used": scratch.used(),
+            "size": scratch.budget.size,
+            "inodes": len(table),
+            "saves": self.filesystem.overlay.saves,
+            "failed": self.filesystem.overlay.base.faults_failed,
+            "since": int(self._started),
+        }
+        return [f"{word}={value}" for word, value in facts.items()], ""
+
+    async def _save(self, _words: list[str]) -> tuple[list[str], str]:
+        async with self._saving:
+            score = await self.filesystem.saver.save()
+        return [], format_score(score)
+
+    async def _sync(self, _words: list[str]) -> tuple[list[str], str]:
+        await self.scratch.commit_gently()
+        return [], ""
+
+    async def _discard(self, _words: list[str]) -> tuple[list[str], str]:
+        self.discard = True
+        return [], ""
+
+    async def _keep(self, _words: list[str]) -> tuple[list[str], str]:
+        self.discard = self.mounting.read_only
+        return [], ""
+
+    async def _halt_now(self, _words: list[str]) -> tuple[list[str], str]:
+        self._halt.cancel()
+        return [], ""
+
+    async def run(self, registry: Registry, ready: Callable[[Served], None]) -> None:
+        """Serve until the mount is gone or a signal comes; then leave the scratch in order."""
+        console = registry.path(self.mounting.id, "sock")
+
+        def announce(served: Served) -> None:
+            identity = self.scratch.identity
+            registry.add(
+                Running(
+                    self.mounting.id,
+                    os.fsdecode(served.point),
+                    os.getpid(),
+                    served.minor,
+                    os.fsdecode(self.mounting.scratch),
+                    identity.store,
+                    self.scratch.base,
+                )
+            )
+            ready(served)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._halt_on_signal)
+                nursery.start_soon(self._keep_committed)
+                await nursery.start(serve_console_task, console, self.commands())
+                with self._halt:
+                    await serve(self.filesystem, self.mounting.mnt, self.options(), ready=announce)
+                async with self._saving:  # a save that runs is worth waiting for
+                    nursery.cancel_scope.cancel()
+        finally:
+            registry.remove(self.mounting.id)
+
+    async def _halt_on_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for _ in signals:
+                self._halt.cancel()
+
+    async def _keep_committed(self) -> None:
+        """Commit when enough has changed, and never later than COMMIT_SECONDS_MAX."""
+        scratch = self.scratch
+        last = trio.current_time()
+        while True:
+            await trio.sleep(_TICK_SECONDS)
+            now = trio.current_time()
+            late = now - last >= COMMIT_SECONDS_MAX
+            if scratch.commit_is_due or (late and scratch.is_uncommitted):
+                try:
+                    await scratch.commit_gently()
+                except OSError as error:
+                    log.warning("scratch: %s: changes are in its journal only", error)
+            if late or not scratch.is_uncommitted:
+                last = now
+
+    def close(self) -> None:
+        """Let go of the scratch; remove it when there is nothing in it to keep."""
+        if self.scratch.close_if_possible() or self.discard:
+            remove_tree(self.mounting.scratch)
+
+
+async def serve_console_task(
+    path: str,
+    commands: dict[str, Command],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await serve_console(path, commands, task_status=task_status)
+
+
+async def run_mount(
+    mounting: Mounting, registry: Registry, ready: Callable[[Served], None]
+) -> None:
+    """Mount and serve until the end. Raises what keeps it from being mounted; see `open_filesystem`."""
+    scratch = Scratch(mounting.scratch)
+    try:
+        family = FAMILIES.get(scratch.identity.family)
+        store: BlockStore = await open_store(scratch.identity.store, family)
+    except BaseException:
+        scratch.abandon()
+        raise
+    try:
+        try:
+            filesystem = await open_filesystem(store, scratch)
+            daemon = Daemon(mounting, scratch, filesystem)
+        except BaseException:
+            scratch.abandon()
+            raise
+        try:
+            await daemon.run(registry, ready)
+        finally:
+            daemon.close()
+    finally:
+        with trio.CancelScope(shield=True):
+            await store.aclose()

@@ -1,0 +1,60 @@
+"""Mount points: fit to mount on, or mounted by us. A mount is never asked who it is."""
+
+import ctypes
+import os
+from errno import ENOTCONN
+
+from fossil_fs.mounting.registry import Registry, Running
+from lib9.fuse import mounts
+from lib9.fuse.errors import MountFailed, NotMounted
+
+
+def make_ready(point: bytes) -> bool:
+    """Check that `point` is an empty directory; remove a dead mount from it and tell so.
+
+    MountFailed.
+    """
+    shown = os.fsdecode(point)
+    try:
+        cleaned = mounts.clean_dead(point)
+        names = os.listdir(point)
+    except OSError as error:
+        why = "a dead mount that cannot be removed" if error.errno == ENOTCONN else error.strerror
+        raise MountFailed(f"{shown}: {why}") from error
+    if mounts.fuse_mount_at(point) is not None:
+        raise MountFailed(f"{shown}: something is mounted there already")
+    if names:
+        raise MountFailed(f"{shown}: not empty")
+    return cleaned
+
+
+def find_mount(registry: Registry, point: bytes) -> Running:
+    """Return the mount of ours at `point`; NotMounted, MountFailed for a dead one."""
+    shown = os.fsdecode(point)
+    try:
+        mount = mounts.fuse_mount_at(point)
+    except OSError as error:
+        raise NotMounted(f"{shown}: {error.strerror}") from error
+    if mount is None:
+        raise NotMounted(f"{shown}: no mount of ours is there")
+    running = registry.at(mount.minor)
+    if running is not None:
+        return running
+    if mounts.is_dead(mount):
+        raise DeadMount(f"{shown}: its daemon is gone; the scratch can be resumed")
+    raise NotMounted(f"{shown}: mounted by something else, or by another user")
+
+
+class DeadMount(MountFailed):
+    """The daemon of a mount was killed."""
+
+
+def sync_mount(point: bytes) -> None:
+    """Let the kernel write out what it holds back for a mount, mmapped pages too (syncfs(2))."""
+    descriptor = os.open(point, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), point)
+    finally:
+        os.close(descriptor)
