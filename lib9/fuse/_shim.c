@@ -147,6 +147,14 @@ static int fill(int times)
     return 1;
 }
 
+static void call_quietly(PyObject *function, const char *format, uint64_t first, uint64_t second)
+{
+    PyObject *result = PyObject_CallFunction(function, format, (unsigned long long)first, (unsigned long long)second);
+    if (!result)
+        PyErr_WriteUnraisable(function);
+    Py_XDECREF(result);
+}
+
 /* The request stays in request_buffer; process_buf follows at once, in the same task. */
 EXPORT int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buffer)
 {
@@ -165,9 +173,12 @@ EXPORT int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *bu
         request_error = 0;
         if (error != ENODEV)
             return -error;
-        exit_function *leave = (exit_function *)real("fuse_session_exit"); /* unmounted */
+        exit_function *leave = (exit_function *)real("fuse_session_exit"); /* unmounted, or aborted */
         if (leave)
             leave(se);
+        gil = PyGILState_Ensure();
+        call_quietly(on_interrupt, "K", 0, 0);
+        PyGILState_Release(gil);
         return 0;
     }
     return (int)request_size;
@@ -215,14 +226,6 @@ static void send_error(uint64_t unique, int error)
 static int is_silent(uint32_t opcode)
 {
     return opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET || opcode == WIRE_INTERRUPT;
-}
-
-static void call_quietly(PyObject *function, const char *format, uint64_t first, uint64_t second)
-{
-    PyObject *result = PyObject_CallFunction(function, format, (unsigned long long)first, (unsigned long long)second);
-    if (!result)
-        PyErr_WriteUnraisable(function);
-    Py_XDECREF(result);
 }
 
 static void forget(const struct wire_request *request)

@@ -5,6 +5,7 @@ from errno import EIO, ENOSPC
 
 from lib9.errors import Exit, SpawngridError
 
+_KERNEL_OWN = 512  # errnos from here on never leave the kernel; it refuses such an answer
 _log = logging.getLogger("lib9.fuse")
 
 
@@ -14,7 +15,7 @@ def errno_of(error: Exception, operation: str) -> int:
     OSError carries its own. A SpawngridError (a store that is gone, a block that is damaged) is one
     line in the log; anything else is a bug and leaves a traceback.
     """
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < _KERNEL_OWN:
         return error.errno
     if isinstance(error, SpawngridError):
         _log.error("%s: %s", operation, error)

@@ -61,7 +61,7 @@ def wanted(options: MountOptions) -> int:
         "WRITEBACK_CACHE": options.writeback_cache,
         "POSIX_ACL": options.posix_acl,
         "HANDLE_KILLPRIV": options.handles_privileges,
-        "ALLOW_IDMAP": options.default_permissions,
+        "ALLOW_IDMAP": options.idmapped and options.default_permissions,
     }
     return sum(FLAGS[name] for name in (*_ALWAYS, *(n for n, wish in names.items() if wish)))
 

@@ -17,6 +17,9 @@ DOT = (
 DOT_DOT = DOT + 1
 
 
+UNKNOWN_ID = 0xFFFFFFFF
+
+
 @dataclass(slots=True)
 class Attributes:
     """What stat(2) and statx(2) say; times in nanoseconds since 1970, `blocks` of 512 bytes.
@@ -43,7 +46,11 @@ class Attributes:
 
 @dataclass(slots=True)  # made for every request: a frozen one would take twice as long
 class Caller:
-    """Who asks: ids as the kernel gives them to the daemon; `pid` 0 where it is not known."""
+    """Who asks: ids as the kernel gives them to the daemon; `pid` 0 where it is not known.
+
+    With `MountOptions.idmapped` the kernel tells uid and gid only where something is made: else
+    both are UNKNOWN_ID.
+    """
 
     uid: int
     gid: int
@@ -125,6 +132,7 @@ class MountOptions:
     writeback_cache: bool = False
     posix_acl: bool = False
     no_open: bool = False  # the kernel keeps no open files here: no OPEN, RELEASE, FLUSH requests
+    idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
     handles_privileges: bool = False  # the file system drops setuid, setgid, capabilities on change
     suid: bool = False

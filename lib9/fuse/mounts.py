@@ -44,7 +44,7 @@ def _unescape(field: bytes) -> bytes:
 def parse_mountinfo(table: bytes) -> list[Mount]:
     """Return the mounts that the text of a mountinfo file lists, in its order."""
     mounts = []
-    for line in table.splitlines():
+    for line in filter(None, table.split(b"\n")):  # not splitlines: a name may hold a \r
         fields = line.split(b" ")
         tail = fields.index(b"-")
         major, minor = fields[2].split(b":")

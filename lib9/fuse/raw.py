@@ -84,7 +84,14 @@ class _KernelPoller(Poller):
 class RawHandlers:
     """The handlers of one mount; `register` gives them to the shim."""
 
-    def __init__(self, operations: Operations, options: MountOptions, shim: ModuleType) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        options: MountOptions,
+        shim: ModuleType,
+        on_gone: Callable[[], None],
+    ) -> None:
+        self._on_gone = on_gone
         self._fs = operations
         self._options = options
         self._shim = shim
@@ -148,10 +155,12 @@ class RawHandlers:
         return refused
 
     def interrupt(self, unique: int) -> None:
-        """A signal is pending for who waits for this request."""
-        scope = self._waiting.get(unique)
-        if scope is not None:
-            scope.cancel()
+        """A signal is pending for who waits for this request; 0: the connection is gone."""
+        if unique == 0:
+            self._on_gone()
+        for waiting in list(self._waiting) if unique == 0 else [unique]:
+            if waiting in self._waiting:
+                self._waiting[waiting].cancel()
 
     def forget(self, ino: int, count: int) -> None:
         try:

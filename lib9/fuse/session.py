@@ -25,8 +25,19 @@ from lib9.fuse.stock import StockHandlers
 
 _log = logging.getLogger("lib9.fuse")
 _SPARE_TASKS = 16  # beyond the waiting requests that are allowed: for the others and for interrupts
-_LEAVE_SECONDS = 10.0  # for requests under way when the mount is taken down
+_LEAVE_SECONDS = 3.0  # for requests under way when the mount is taken down
 _one_mount = Lock()
+
+
+class _Milestones:
+    """What happens once in the life of a session."""
+
+    def __init__(self) -> None:
+        self.said_hello = trio.Event()  # the kernel was answered
+        self.gone = (
+            trio.Event()
+        )  # it asks nothing any more: unmounted or aborted (seen by the shim only)
+        self.ended = trio.Event()  # the loop and all handlers have ended
 
 
 class Served:
@@ -54,38 +65,52 @@ async def serve(
     the name space at once and breaks for those who use it.
     """
     attached = mountpoint if isinstance(mountpoint, Attached) else attach(mountpoint, options)
-    said_hello = trio.Event()
-    async with (
-        _session(operations, attached, options, said_hello, stock) as served,
-        trio.open_nursery() as nursery,
-    ):
-        loop = trio.CancelScope(shield=True)
-        ended = trio.Event()
+    milestones = _Milestones()
+    try:
+        async with _session(operations, attached, options, milestones, stock) as served:
+            await _run(served, options, milestones, ready)
+    finally:
+        with trio.CancelScope(shield=True):
+            await operations.destroy()
 
-        async def answer_requests() -> None:
-            try:
-                with loop:
-                    await pyfuse3.main(max_tasks=options.max_tasks + _SPARE_TASKS)
-            finally:
-                ended.set()
 
-        async def announce() -> None:
-            await said_hello.wait()
-            _set_read_ahead(attached, options.read_ahead_kib)
-            ready(served)
+async def _run(
+    served: Served,
+    options: MountOptions,
+    milestones: _Milestones,
+    ready: Callable[[Served], None],
+) -> None:
+    """Answer requests until the mount is gone; when cancelled, take it down first."""
+    loop = trio.CancelScope(shield=True)  # requests are answered while the mount is taken down
 
-        nursery.start_soon(answer_requests)
-        nursery.start_soon(announce)
+    async def answer_requests() -> None:
         try:
-            await ended.wait()
+            with loop:
+                await pyfuse3.main(max_tasks=options.max_tasks + _SPARE_TASKS)
         finally:
-            if not ended.is_set():
+            milestones.ended.set()
+
+    async def announce() -> None:
+        await milestones.said_hello.wait()
+        _set_read_ahead(served.minor, options.read_ahead_kib)
+        ready(served)
+
+    async def end_what_waits() -> None:
+        await milestones.gone.wait()
+        await trio.sleep(_LEAVE_SECONDS)
+        loop.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for task in (answer_requests, announce, end_what_waits):
+            nursery.start_soon(task)
+        try:
+            await milestones.ended.wait()
+        finally:
+            if not milestones.ended.is_set():
                 with trio.CancelScope(shield=True):
-                    await _leave(attached.point, ended)
+                    await _leave(served.point, milestones.ended)
             loop.cancel()
             nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await operations.destroy()
 
 
 @asynccontextmanager
@@ -93,7 +118,7 @@ async def _session(
     operations: Operations,
     attached: Attached,
     options: MountOptions,
-    said_hello: trio.Event,
+    milestones: _Milestones,
     stock: bool,
 ) -> AsyncIterator[Served]:
     """libfuse's session over the descriptor; at the end the descriptor is closed."""
@@ -101,14 +126,14 @@ async def _session(
         raise RuntimeError("a process serves one mount at a time")
     with ExitStack() as stack:
         stack.callback(_one_mount.release)
-        handlers = StockHandlers(operations, options, said_hello.set)
+        handlers = StockHandlers(operations, options, milestones.said_hello.set)
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
         stack.callback(pyfuse3.close, unmount=False)
         bridge = None if stock else _working_shim()
         if bridge is not None:
             stack.callback(bridge.deactivate)
             stack.callback(setattr, pyfuse3, "trio", trio)
-            _use_shim(bridge, handlers, operations, options, said_hello)
+            _use_shim(bridge, handlers, operations, options, milestones)
             os.set_blocking(attached.descriptor, False)
         yield Served(attached, "stock" if bridge is None else "shim")
 
@@ -129,13 +154,13 @@ def _use_shim(
     handlers: StockHandlers,
     operations: Operations,
     options: MountOptions,
-    said_hello: trio.Event,
+    milestones: _Milestones,
 ) -> None:
     def on_init(_major: int, minor: int, _read_ahead: int, offered: int) -> bytes:
-        said_hello.set()
+        milestones.said_hello.set()
         return hello.init_answer(minor, offered, options)
 
-    raw = RawHandlers(operations, options, bridge)
+    raw = RawHandlers(operations, options, bridge, milestones.gone.set)
     bridge.activate(on_init, raw.interrupt, raw.forget, Caller)
     raw.register()
     handlers.forget = bridge.take  # type: ignore[method-assign]
@@ -159,7 +184,7 @@ async def _leave(point: bytes, ended: trio.Event) -> None:
         return
 
 
-def _set_read_ahead(attached: Attached, kib: int) -> None:
-    mount = next((m for m in mounts.read_mounts() if m.is_fuse and m.minor == attached.minor), None)
+def _set_read_ahead(minor: int, kib: int) -> None:
+    mount = next((m for m in mounts.read_mounts() if m.is_fuse and m.minor == minor), None)
     if mount is None or not mounts.set_read_ahead(mount, kib):
         _log.info("read-ahead stays at the kernel's default: only root may set it")

@@ -2,7 +2,9 @@
 
 Files are sparse, in pages of 4 KiB as tmpfs has them. Some names at the root are special:
 `hub` (a read waits for the next write), `ctl` (keeps what was last written, true length, not cached),
-`bad` (every handler raises ValueError), `slow` (a read waits 50 ms), `who` (the caller's pid).
+`bad` (reads and writes raise ValueError), `lost` (a read raises a SpawngridError), `slow` (a read waits
+50 ms), `who` (says who opened it). The root's `user.trail` says what was called since it was last asked,
+its `user.waiting` how many reads wait.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from errno import EEXIST, EFBIG, EINVAL, ENODATA, ENOENT, ENOSYS, ENOTDIR, ENOTE
 
 import trio
 
+from lib9.errors import SpawngridError
 from lib9.fuse.interface import (
     Attributes,
     Buffer,
@@ -30,7 +33,7 @@ from lib9.fuse.interface import (
 from lib9.fuse.session import Served, serve
 
 PAGE = 4096
-SPECIAL = (b"hub", b"ctl", b"bad", b"slow", b"who")
+SPECIAL = (b"hub", b"ctl", b"bad", b"lost", b"slow", b"who")
 
 
 class Inode:
@@ -51,6 +54,7 @@ class MemFs(Operations):
         self.inodes: dict[int, Inode] = {}
         self.next_ino = 1
         self.trail: list[str] = []
+        self.waiting = 0
         self.pollers: list[Poller] = []
         self.destroyed = False
         self.more: trio.Event | None = None
@@ -238,6 +242,8 @@ class MemFs(Operations):
         if ino == 1 and name == b"user.trail":
             trail, self.trail = self.trail, []
             return "\n".join(trail).encode()
+        if ino == 1 and name == b"user.waiting":
+            return b"%d" % self.waiting
         value = self.inodes[ino].xattrs.get(name)
         if value is None:
             raise OSError(ENODATA, "no such attribute")
@@ -275,6 +281,8 @@ class MemFs(Operations):
         node = self.inodes[ino]
         if flags & os.O_TRUNC:
             self.cut(node, 0)
+        if node.special == b"who":
+            node.text = f"{who.uid} {who.gid} {who.pid}".encode()
         return self.opened(node, flags)
 
     async def create(
@@ -324,11 +332,19 @@ class MemFs(Operations):
     async def read_special(self, node: Inode, offset: int, size: int) -> Buffer:
         if node.special == b"bad":
             raise ValueError("a bug")
+        if node.special == b"lost":
+            raise SpawngridError("store is away: no answer")
         if node.special == b"slow":
             await trio.sleep(0.05)
         if node.special == b"hub":
-            self.more = self.more or trio.Event()
-            await self.more.wait()
+            if self.more is None:
+                self.more = trio.Event()
+            self.waiting += 1
+            try:
+                await self.more.wait()
+            finally:
+                self.waiting -= 1
+            return node.text
         return node.text[offset : offset + size]
 
     async def write(self, ino: int, handle: int, offset: int, data: Buffer) -> int:
@@ -354,6 +370,7 @@ class MemFs(Operations):
         if node.special == b"bad":
             raise ValueError("a bug")
         node.text = data
+        node.attributes.mtime_ns = time.time_ns()
         if node.special == b"hub":
             if self.more is not None:
                 self.more.set()
