@@ -63,8 +63,9 @@ def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
     args = parser.parse_args(argv)
     program = parser.prog.split()[0]
     debug = bool(getattr(args, "debug", False))
-    from lib9 import log
+    from lib9 import log, places
 
+    places.use(os.environ)
     log.configure(program, verbosity=2 if debug else getattr(args, "verbose", 0))
     try:
         status = main(args)

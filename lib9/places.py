@@ -4,6 +4,18 @@ import os
 from collections.abc import Mapping
 
 PROJECT = "spawngrid"
+_environ: Mapping[str, str] = {}
+
+
+def use(environ: Mapping[str, str]) -> None:
+    """Let `config_file` look here: `lib9.cli` calls it once, before a command runs."""
+    global _environ  # noqa: PLW0603  one process has one environment
+    _environ = environ
+
+
+def config_file(name: str) -> str:
+    """Return the path of a file of this user's configuration: `key`, `ndb`."""
+    return os.path.join(_base(_environ, "XDG_CONFIG_HOME", ".config"), PROJECT, name)
 
 
 def data_directory(environ: Mapping[str, str]) -> str:

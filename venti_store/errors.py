@@ -23,6 +23,10 @@ class StoreFull(StoreError):
     exit_code = Exit.NO_SPACE
 
 
+class ReadOnly(StoreError):
+    """This store takes no blocks from here."""
+
+
 class Unreachable(StoreError):
     """The store did not answer before the deadline."""
 

@@ -22,7 +22,11 @@ async def _open_path(address: str, family: Family | None) -> BlockStore:
 
 
 # the word before `!` → where its opener is; modules are imported when an address needs them
-OPENERS: dict[str, str] = {}
+OPENERS: dict[str, str] = {
+    "unix": "venti_store.stores.far:open_far",
+    "tcp": "venti_store.stores.far:open_far",
+    "noise": "venti_store.stores.far:open_far",
+}
 
 
 async def open_store(address: str, family: Family | None = None) -> BlockStore:

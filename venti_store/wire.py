@@ -211,13 +211,12 @@ class LogEntries:
 class AppendName:
     """Append a name record; its blocks are there already. Durable after the next sync."""
 
-    score: Score
     data: Buffer
 
 
 @dataclass(frozen=True, slots=True)
 class AppendNameDone:
-    """The number of the new entry in the log."""
+    """The number of the entry in the log; a record that was there already has its own."""
 
     number: int
 
@@ -307,7 +306,7 @@ NATIVE: Final[Table] = _COMMON | {
     HaveManyDone: Layout(37, (("flags", REST),)),
     ReadLog: Layout(38, (("start", U64), ("count", U32), ("contents", U8), ("wait_ms", U32))),
     LogEntries: Layout(39, (("more", U8), ("records", Many(_LOG_RECORD)))),
-    AppendName: Layout(40, (("score", SCORE), ("data", BLOB))),
+    AppendName: Layout(40, (("data", BLOB),)),
     AppendNameDone: Layout(41, (("number", U64),)),
     GetStatistics: Layout(42),
     Statistics: Layout(43, (("pairs", Many(_PAIR)),)),

@@ -83,7 +83,7 @@ GOLDEN = [
         wire.LogEntries(0, (LogRecord(9, None, SCORE32, b"n"),)),
         f"27 07 00 00000001 0000000000000009 00 {SCORE32.hex()} 00000001 6e",
     ),
-    (B1, wire.AppendName(SCORE32, b"n"), f"28 07 {SCORE32.hex()} 00000001 6e"),
+    (B1, wire.AppendName(b"n"), "28 07 00000001 6e"),
     (B1, wire.AppendNameDone(3), "29 07 0000000000000003"),
     (B1, wire.GetStatistics(), "2a 07"),
     (B1, wire.Statistics((("id", "x"),)), "2b 07 00000001 0002 6964 0001 78"),
