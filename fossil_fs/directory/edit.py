@@ -14,6 +14,7 @@ from fossil_fs.format.metablock import MAGIC
 from fossil_fs.format.names import check_name
 from fossil_fs.node import Node
 from fossil_fs.record import Record, is_native, pack_record, slot_count, unpack_record
+from lib9.waiting import checkpoint
 from venti_store.hashtree.entry import Entry, entry_size, pack_entry
 from venti_store.hashtree.read import read_blocks
 from venti_store.hashtree.shape import slots_per_leaf
@@ -73,6 +74,9 @@ async def _merged(old: Directory, changes: Changes) -> AsyncIterator[tuple[bytes
     names = iter(sorted(changes))
     pending = next(names, None)
     async for batch in old.entries():
+        await (
+            checkpoint()
+        )  # some 20 ms of work a batch: a file system being saved goes on answering
         for name, node in batch:
             while pending is not None and pending < name:
                 changed = changes[pending]

@@ -10,6 +10,7 @@ from typing import Final
 
 from fossil_fs.directory.meta import MetaStream
 from fossil_fs.format.names import check_name
+from lib9.waiting import checkpoint
 from venti_store.errors import BadTree
 
 NAMES_MAX: Final = 1 << 20  # names of one unordered directory: about 150 MB of memory
@@ -33,6 +34,7 @@ async def build_index(meta: MetaStream, bad: Callable[[bytes, BadTree], None]) -
     if meta.count > BLOCKS_MAX:
         raise BadTree(f"{meta.count} blocks in a directory without order: at most {BLOCKS_MAX}")
     for first in range(0, meta.count, _BLOCKS_AT_ONCE):
+        await checkpoint()  # it may take seconds
         for number, block in enumerate(await meta.blocks(first, _BLOCKS_AT_ONCE), first):
             for position in range(len(block.slots)):
                 try:

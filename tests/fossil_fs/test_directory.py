@@ -3,6 +3,7 @@
 import stat
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,3 +129,22 @@ def test_empty_directory() -> None:
     for directory in (Directory(store, source, meta), Directory(store, None, None)):
         assert run(listed(directory)) == []
         assert run(directory.lookup(b"x")) is None
+
+
+@FAMILIES
+async def test_a_rewrite_lets_others_run(family: Family) -> None:
+    """A new name in a large directory is a long piece of work, done in short steps."""
+    store, source, meta = written(family, counted(family, 5000))
+    batch, turns = Batch(family), 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await edit_directory(store, batch, source, meta, {b"new": small(family, 1)})
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
