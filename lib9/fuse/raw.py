@@ -25,6 +25,7 @@ from lib9.fuse.interface import (
     Operations,
     Poller,
 )
+from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.stock import counted
 
 Method = Callable[..., Awaitable[None]]
@@ -90,12 +91,13 @@ class RawHandlers:
         options: MountOptions,
         shim: ModuleType,
         on_gone: Callable[[], None],
+        interrupts: Interrupts,
     ) -> None:
         self._on_gone = on_gone
         self._fs = operations
         self._options = options
         self._shim = shim
-        self._waiting: dict[int, trio.CancelScope] = {}
+        self.interrupts = interrupts
 
     def register(self) -> None:
         """Take over every request that is known here; the rest stays with libfuse."""
@@ -158,9 +160,9 @@ class RawHandlers:
         """A signal is pending for who waits for this request; 0: the connection is gone."""
         if unique == 0:
             self._on_gone()
-        for waiting in list(self._waiting) if unique == 0 else [unique]:
-            if waiting in self._waiting:
-                self._waiting[waiting].cancel()
+            self.interrupts.end_all()
+        else:
+            self.interrupts.interrupt(unique)
 
     def forget(self, ino: int, count: int) -> None:
         try:
@@ -183,19 +185,19 @@ class RawHandlers:
     def _interruptible(self, method: Method) -> Handler:
         answered = self._answered(method)
         reply_error = self._shim.reply_error
-        waiting = self._waiting
+        waiting = self.interrupts.waiting
         limit = self._options.max_tasks
 
-        async def interruptible(unique: int, *arguments: Any) -> None:
+        async def interruptible(unique: int, who: Caller, *arguments: Any) -> None:
             if (
                 len(waiting) >= limit
             ):  # one more could keep the interrupts themselves from being read
                 reply_error(unique, EAGAIN)
                 return
             with trio.CancelScope() as scope:
-                waiting[unique] = scope
+                waiting[unique] = scope, who.pid
                 try:
-                    await answered(unique, *arguments)
+                    await answered(unique, who, *arguments)
                 finally:
                     del waiting[unique]
             if scope.cancelled_caught:

@@ -18,6 +18,7 @@ from lib9.fuse import hello, mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
 from lib9.fuse.interface import Caller, MountOptions, Operations
+from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
 from lib9.fuse.loop import LoopTrio
 from lib9.fuse.raw import RawHandlers
@@ -47,6 +48,7 @@ class Served:
         self.point = attached.point
         self.minor = attached.minor  # of the connection under /sys/fs/fuse/connections
         self.engine = engine  # "shim" or "stock"
+        self.interrupts = Interrupts()
 
 
 async def serve(
@@ -101,7 +103,7 @@ async def _run(
         loop.cancel()
 
     async with trio.open_nursery() as nursery:
-        for task in (answer_requests, announce, end_what_waits):
+        for task in (answer_requests, announce, end_what_waits, served.interrupts.watch):
             nursery.start_soon(task)
         try:
             await milestones.ended.wait()
@@ -130,12 +132,14 @@ async def _session(
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
         stack.callback(pyfuse3.close, unmount=False)
         bridge = None if stock else _working_shim()
+        served = Served(attached, "stock" if bridge is None else "shim")
         if bridge is not None:
             stack.callback(bridge.deactivate)
             stack.callback(setattr, pyfuse3, "trio", trio)
-            _use_shim(bridge, handlers, operations, options, milestones)
+            raw = RawHandlers(operations, options, bridge, milestones.gone.set, served.interrupts)
+            _use_shim(bridge, handlers, raw, options, milestones)
             os.set_blocking(attached.descriptor, False)
-        yield Served(attached, "stock" if bridge is None else "shim")
+        yield served
 
 
 def _working_shim() -> ModuleType | None:
@@ -152,7 +156,7 @@ def _working_shim() -> ModuleType | None:
 def _use_shim(
     bridge: ModuleType,
     handlers: StockHandlers,
-    operations: Operations,
+    raw: RawHandlers,
     options: MountOptions,
     milestones: _Milestones,
 ) -> None:
@@ -160,7 +164,6 @@ def _use_shim(
         milestones.said_hello.set()
         return hello.init_answer(minor, offered, options)
 
-    raw = RawHandlers(operations, options, bridge, milestones.gone.set)
     bridge.activate(on_init, raw.interrupt, raw.forget, Caller)
     raw.register()
     handlers.forget = bridge.take  # type: ignore[method-assign]

@@ -78,15 +78,27 @@ def test_a_blocked_reader_dies_of_a_signal(hubs: Path, number: signal.Signals) -
     wait_until(lambda: not readers(hubs, "h"))
 
 
-@pytest.mark.parametrize("program", ["cat"])
-def test_signals_that_do_not_end_a_program_lose_it_nothing(hubs: Path, program: str) -> None:
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("program", ["cat", "sed", "awk", "grep", "xargs", "bash read", "python"])
+def test_signals_that_do_not_end_a_program_lose_it_nothing(
+    hubs: Path, program: str, seconds: float
+) -> None:
     (hubs / "h").touch()
     words = [word.replace("H", str(hubs / "h")) for word in PROGRAMS[program]]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as child:
         wait_until(lambda: readers(hubs, "h"))
-        for number in [signal.SIGWINCH, signal.SIGSTOP, signal.SIGCONT] * 5:
-            child.send_signal(number)
-            time.sleep(0.02)
+        end = time.monotonic() + seconds
+        while True:
+            for number in [signal.SIGWINCH, signal.SIGSTOP, signal.SIGCONT] * 5:
+                child.send_signal(number)
+                time.sleep(0.02)  # for the signal to arrive, which nothing shows
+            if time.monotonic() >= end:
+                break
+            time.sleep(1)
         (hubs / "h").write_bytes(TEXT)
         while child.poll() is None:
             (hubs / "ctl").write_text("eof h")
@@ -94,6 +106,34 @@ def test_signals_that_do_not_end_a_program_lose_it_nothing(hubs: Path, program: 
         assert child.stdout is not None
         assert child.stdout.read() == TEXT
     assert child.returncode == 0
+
+
+def test_a_reader_that_was_stopped_and_went_on_can_still_be_killed(hubs: Path) -> None:
+    # the kernel tells of the first signal only
+    (hubs / "h").touch()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        with subprocess.Popen(["sed", "p", str(hubs / "h")]) as child:
+            wait_until(lambda: readers(hubs, "h"))
+            child.send_signal(signal.SIGSTOP)
+            time.sleep(0.02)
+            child.send_signal(signal.SIGCONT)
+            begun = time.monotonic()
+            child.send_signal(number)
+            assert child.wait(10) == -number
+            assert time.monotonic() - begun < 1
+        wait_until(lambda: not readers(hubs, "h"))
+
+
+def test_ctrl_z_stops_a_reader_at_once(hubs: Path) -> None:
+    (hubs / "h").touch()
+    with subprocess.Popen(["cat", str(hubs / "h")], stdout=subprocess.PIPE, process_group=0) as cat:
+        wait_until(lambda: readers(hubs, "h"))
+        cat.send_signal(signal.SIGTSTP)
+        wait_until(lambda: state(cat.pid) == "T")
+        cat.send_signal(signal.SIGCONT)
+        (hubs / "h").write_bytes(TEXT)
+        (hubs / "h").unlink()
+        assert cat.communicate(timeout=10)[0] == TEXT
 
 
 def test_one_descriptor_for_both_ways_and_poll(hubs: Path) -> None:
