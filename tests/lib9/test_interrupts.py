@@ -1,6 +1,7 @@
 """Which signals end a wait, and how requests are held."""
 
 import os
+from collections.abc import Sequence
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGWINCH
 
 import pytest
@@ -12,9 +13,12 @@ from lib9.fuse.interrupts import LOOK_SECONDS, Interrupts, ends_wait, signalled
 
 
 def status(
-    own: list[int] = [], shared: list[int] = [], blocked: list[int] = [], caught: list[int] = []
+    own: Sequence[int] = (),
+    shared: Sequence[int] = (),
+    blocked: Sequence[int] = (),
+    caught: Sequence[int] = (),
 ) -> bytes:
-    def mask(numbers: list[int]) -> str:
+    def mask(numbers: Sequence[int]) -> str:
         return f"{sum(1 << n - 1 for n in numbers):016x}"
 
     return (
