@@ -74,6 +74,15 @@ def test_a_newer_format_is_refused(tmp_path: Path, hash_name: bytes) -> None:
         LmdbStore(store.path)
 
 
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    put(store, *(noise(str(n), 60_000) for n in range(100)))
+    close(store)
+    os.truncate(tmp_path / "store" / "data.mdb", 2 << 20)
+    with pytest.raises(StoreError, match="cut short"):
+        LmdbStore(store.path)
+
+
 def test_hash_mismatch(tmp_path: Path) -> None:
     close(new_store(tmp_path, SHA1))
     with pytest.raises(HashMismatch, match="sha1"):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1  # a program opens stores up to its own number
 MAP_SIZE: Final = 1 << 40  # address space only: the file grows as it is filled
+UNWRITTEN_MAX: Final = (
+    1 << 20
+)  # bytes at the end of the file that a transaction took and freed again
 READERS_MAX: Final = 1024  # read transactions at one time, in all processes: they last microseconds
 
 TABLES: Final = {
@@ -137,6 +140,7 @@ def _environment(path: str, *, create: bool) -> lmdb.Environment:
 def _open(path: str, identity: tuple[int, int]) -> Environment:
     env = _environment(path, create=False)
     try:
+        _check_size(path, env)
         env.reader_check()
         about = env.open_db(b"about", create=False)
         with env.begin(db=about) as txn:
@@ -157,6 +161,14 @@ def _open(path: str, identity: tuple[int, int]) -> Environment:
     except BaseException:
         env.close()
         raise
+
+
+def _check_size(path: str, env: lmdb.Environment) -> None:
+    """Raise StoreError if the file ends before its pages do: reading them would kill the process."""
+    pages, page_size = int(env.info()["last_pgno"]) + 1, int(env.stat()["psize"])
+    size = os.stat(os.path.join(path, DATA_FILE)).st_size
+    if size + UNWRITTEN_MAX < pages * page_size:
+        raise StoreError(f"{path}: cut short: {size} bytes are left of {pages * page_size}")
 
 
 def _known(path: str, version: bytes, name: bytes) -> Family:
