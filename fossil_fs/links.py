@@ -6,6 +6,7 @@ and nothing else. The number is the inode's qid, so equal trees have equal links
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 
 from fossil_fs.directory.edit import edit_streams
@@ -56,8 +57,10 @@ class Links:
 
     async def entries(self) -> AsyncIterator[list[tuple[int, Node]]]:
         """Give all numbers and inodes, ascending, in batches."""
-        async for batch in self._directory.entries():
-            yield [(number, replace(node, link=number)) for number, node in map(_numbered, batch)]
+        async with aclosing(self._directory.entries()) as batches:
+            async for batch in batches:
+                numbered = map(_numbered, batch)
+                yield [(number, replace(node, link=number)) for number, node in numbered]
 
 
 def write_links(sink: BlockSink, inodes: Iterable[tuple[int, Node]]) -> tuple[Entry, Entry]:

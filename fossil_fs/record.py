@@ -8,6 +8,7 @@ one more when its extended attributes are in a stream. A name of an inode with s
 import os
 import re
 import stat
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from fossil_fs.format.direntry import (
     pack_direntry,
     unpack_direntry,
 )
-from fossil_fs.format.mode import to_linux, to_stored
+from fossil_fs.format.mode import DIR, LINK, TYPE_BITS, to_linux, to_stored
 from fossil_fs.format.names import show_name
 from fossil_fs.format.section import SECOND, Extra, pack_extra, unpack_extra
 from fossil_fs.node import NO_OWNERS, Node, Owners
@@ -218,6 +219,37 @@ def _check_entries(record: Record, entries: Sequence[Entry | None], is_dir: bool
         directory = False
         streams.append(entry)
     return streams
+
+
+_MOVE = struct.Struct(">IIII")  # entry, gen, mentry, mgen: they stand right behind the name
+_PLAIN = struct.Struct(">IIIIQ6s16xI3s4s8s3s8s")  # what else a plain native record has
+_PLAIN_HEADS = (bytes(6), b"\x55\0\x17", b"\1\1\0\x08", b"\2\0\x08")
+_PLAIN_MODES = frozenset((0, LINK, DIR))
+
+
+def move_record(data: bytes, name: bytes, slot: int) -> tuple[bytes, int, int] | None:
+    """Return a plain native record with its slots from `slot` on, their number, and the first before.
+
+    Plain: written here, no extended attributes, device or link. None for any other, which has to be
+    unpacked and packed again; the result is the same.
+    """
+    at = 8 + len(name)
+    if len(data) != at + _PLAIN.size:
+        return None
+    entry, gen, mentry, mgen, _, names, mode, *rest = _PLAIN.unpack_from(data, at)
+    is_dir = bool(mode & DIR)
+    heads = (names, rest[0], rest[1], rest[3])
+    if (
+        heads != _PLAIN_HEADS
+        or gen
+        or mgen
+        or mode & TYPE_BITS not in _PLAIN_MODES
+        or mentry != (entry + 1 if is_dir else 0)
+        or data[4:6] != b"\0\x09"
+    ):
+        return None
+    moved = _MOVE.pack(slot, 0, slot + 1 if is_dir else 0, 0)
+    return data[:at] + moved + data[at + _MOVE.size :], 1 + is_dir, entry
 
 
 def device_text(node: Node) -> bytes:

@@ -5,17 +5,18 @@ record that keeps its length and its slots keeps its place, so its block and its
 patched; anything else moves what follows, and the whole directory is written anew.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final
 
 from fossil_fs.directory.read import Directory, Report
 from fossil_fs.directory.write import DirectoryWriter, PackRecord, slot_entries
 from fossil_fs.format.metablock import MAGIC
 from fossil_fs.format.names import check_name
 from fossil_fs.node import Node
-from fossil_fs.record import Record, is_native, pack_record, slot_count, unpack_record
+from fossil_fs.record import Record, is_native, move_record, pack_record, slot_count, unpack_record
 from lib9.waiting import checkpoint
-from venti_store.hashtree.entry import Entry, entry_size, pack_entry
+from venti_store.hashtree.entry import Entry, entry_size, pack_entry, unpack_entry
 from venti_store.hashtree.read import read_blocks
 from venti_store.hashtree.shape import slots_per_leaf
 from venti_store.hashtree.slots import slot_count as tree_slot_count
@@ -65,36 +66,86 @@ async def edit_streams(
         if await patches.collect(old, changes, sink):
             return await patches.apply(sink)
     writer = DirectoryWriter(sink, pack)
-    async for name, node in _merged(old, changes):
-        writer.add(name, node)
+    await _rewrite(writer, old, changes, _PackedSlots(store, source))
     return writer.finish()
 
 
-async def _merged(old: Directory, changes: Changes) -> AsyncIterator[tuple[bytes, Node]]:
-    names = iter(sorted(changes))
-    pending = next(names, None)
-    async for batch in old.entries():
-        await (
-            checkpoint()
-        )  # some 20 ms of work a batch: a file system being saved goes on answering
-        for name, node in batch:
-            while pending is not None and pending < name:
-                changed = changes[pending]
-                if changed is not None:
-                    yield pending, changed
-                pending = next(names, None)
-            if pending != name:
-                yield name, node
-                continue
-            changed = changes[name]
-            if changed is not None:
-                yield name, changed
-            pending = next(names, None)
-    while pending is not None:
-        changed = changes[pending]
-        if changed is not None:
-            yield pending, changed
-        pending = next(names, None)
+async def _rewrite(
+    writer: DirectoryWriter, old: Directory, changes: Changes, slots: "_PackedSlots"
+) -> None:
+    """Write what stays and what is new, in order."""
+    names = sorted(changes, reverse=True)  # the next one last
+    walk: AsyncGenerator[list[tuple[bytes, Any]], None]
+    walk = old.records() if slots.native else old.entries()
+    async with aclosing(walk) as batches:
+        async for batch in batches:
+            # some milliseconds of work a batch: a file system being saved goes on answering
+            await checkpoint()
+            kept: list[tuple[bytes, Any]] = [item for item in batch if item[0] not in changes]
+            if slots.native:
+                kept = await _keep_packed(old, slots, kept)
+            for name, item in kept:
+                while names and names[-1] < name:
+                    _add(writer, names.pop(), changes)
+                if isinstance(item, Node):
+                    writer.add(name, item)
+                    continue
+                record, packed = item
+                moved = move_record(record, name, writer.slots)
+                assert moved is not None
+                writer.add_packed(name, moved[0], packed, moved[1])
+    while names:
+        _add(writer, names.pop(), changes)
+
+
+def _add(writer: DirectoryWriter, name: bytes, changes: Changes) -> None:
+    node = changes[name]
+    if node is not None:
+        writer.add(name, node)
+
+
+async def _keep_packed(
+    old: Directory, slots: "_PackedSlots", kept: list[tuple[bytes, bytes]]
+) -> list[tuple[bytes, Node | tuple[bytes, bytes]]]:
+    """Return what stays: plain records as bytes, with their slots' bytes; others as nodes."""
+    plain: dict[bytes, Node | tuple[bytes, bytes]] = {}
+    for name, record in kept:
+        moved = move_record(record, name, 0)
+        packed = await slots.get(moved[2], moved[1]) if moved is not None else None
+        if packed is not None:
+            plain[name] = record, packed
+    others = dict(await old.decode(item for item in kept if item[0] not in plain))
+    found = ((name, plain.get(name) or others.get(name)) for name, _ in kept)
+    return [(name, item) for name, item in found if item is not None]
+
+
+class _PackedSlots:
+    """The slots of a source as bytes; they are asked for in rising order."""
+
+    def __init__(self, store: BlockReader, source: Entry | None) -> None:
+        self._store = store
+        self._source = source
+        self.native = is_native(store.family)
+        self._size = entry_size(store.family)
+        self._leaf = b""
+        self._number = -1
+
+    async def get(self, first: int, count: int) -> bytes | None:
+        """Return the entries of a file (one slot) or directory (two); None if they are not usual."""
+        source, size, packed = self._source, self._size, b""
+        if source is None:
+            return None
+        for slot in range(first, first + count):
+            number, index = divmod(slot, slots_per_leaf(source.dsize, size))
+            if number != self._number:
+                (self._leaf,) = await read_blocks(self._store, source, number, 1)
+                self._number = number
+            piece = self._leaf[index * size : (index + 1) * size].ljust(size, b"\0")
+            entry = unpack_entry(self._store.family, piece)
+            if entry is None or entry.gen or entry.directory != (count == 2 and slot == first):
+                return None
+            packed += piece
+        return packed
 
 
 class _Patches:

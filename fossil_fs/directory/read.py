@@ -7,13 +7,14 @@ first: what it finds is right in any case, and only what it does not find needs 
 
 import stat
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, Protocol
 
 from fossil_fs.directory.index import Index, build_index
 from fossil_fs.directory.meta import MetaStream
+from fossil_fs.format.direntry import record_name
 from fossil_fs.format.metablock import MetaBlock
 from fossil_fs.format.names import check_name, show_name
 from fossil_fs.node import NO_OWNERS, Node, Owners
@@ -156,42 +157,60 @@ class Directory:
             raise BadTree(f"{show_name(name)}: {error}") from error
         self._report(name, error)
 
-    async def _in_order(self, after: bytes) -> AsyncGenerator[list[Record], None]:
-        """Give the records above `after` block by block; BadTree if they do not ascend."""
+    async def records(self, after: bytes = b"") -> AsyncGenerator[list[tuple[bytes, bytes]], None]:
+        """Give the names above `after` and their records as bytes; BadTree if they do not ascend.
+
+        For native trees: those of others have no order. A bad name is told to `report`.
+        """
         if not self._meta.count:
             return
         number = await self._meta.place(after)
         before, at_once = b"", 1
         while number < self._meta.count:
-            records: list[Record] = []
+            records: list[tuple[bytes, bytes]] = []
             for block in await self._meta.blocks(number, at_once):
                 start = block.bisect(after) if not before else 0
                 for position in range(start, len(block.slots)):
-                    name = block.name(position)
+                    record = block.record(position)
+                    name = record_name(record)
                     if name <= before:
                         raise BadTree(f"{show_name(name)}: not in the directory's order")
                     before = name
                     if name > after:
-                        self._add(records, name, block, position)
+                        try:
+                            records.append((check_name(name), record))
+                        except BadTree as error:
+                            self._bad(name, error)
             yield records
             number, at_once = number + at_once, _BLOCKS_AT_ONCE
+
+    async def decode(self, named: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, Node]]:
+        """Return the nodes of records of this directory; the bad ones are left out and reported."""
+        return await self._nodes(self._unpack(named))
+
+    async def _in_order(self, after: bytes) -> AsyncGenerator[list[Record], None]:
+        async with aclosing(self.records(after)) as batches:
+            async for named in batches:
+                yield self._unpack(named)
+
+    def _unpack(self, named: Iterable[tuple[bytes, bytes]]) -> list[Record]:
+        records = []
+        for name, record in named:
+            try:
+                records.append(unpack_record(record))
+            except BadTree as error:
+                self._bad(name, error)
+        return records
 
     async def _by_index(self, after: bytes) -> AsyncGenerator[list[Record], None]:
         index = await self._get_index()
         start = bisect_right(index.names, after)
         for first in range(start, len(index.names), _NAMES_AT_ONCE):
-            records: list[Record] = []
+            named = []
             for name in index.names[first : first + _NAMES_AT_ONCE]:
                 number, position = index.places[name]
-                self._add(records, name, await self._meta.block(number), position)
-            yield records
-
-    def _add(self, records: list[Record], name: bytes, block: MetaBlock, position: int) -> None:
-        try:
-            check_name(name)
-            records.append(unpack_record(block.record(position)))
-        except BadTree as error:
-            self._bad(name, error)
+                named.append((name, (await self._meta.block(number)).record(position)))
+            yield self._unpack(named)
 
     async def _nodes(
         self, records: Sequence[Record], *, strict: bool = False

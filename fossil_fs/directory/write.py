@@ -49,25 +49,32 @@ class DirectoryWriter:
         self._meta = TreeBuilder(sink, dsize=dsize, psize=psize)
         self._packer = Packer(dsize, 100 if self._native else FILL_PERCENT_CLASSIC)
         self._pack = pack or self._pack_record
-        self._slots = 0
+        self.slots = 0  # of the source that are taken
         self._before = b""
 
     def add(self, name: bytes, node: Node) -> None:
         """Take the next name; BadTree for one no file may have, ValueError for one out of order."""
+        record = self._pack(name, node, self.slots)
+        self.add_packed(name, record, b"", 0)
+        if slot_count(self._family, node):
+            entries = slot_entries(self._sink, node)
+            self.slots += len(entries)
+            self._source.write(b"".join(pack_entry(self._family, entry) for entry in entries))
+
+    def add_packed(self, name: bytes, record: bytes, packed_slots: bytes, count: int) -> None:
+        """Take the next name as its bytes: the record for slots from `slots` on, and their entries."""
         if check_name(name) <= self._before:
             raise ValueError(f"{name!r} after {self._before!r}")
         self._before = name
-        record = self._pack(name, node, self._slots)
         try:
             full = self._packer.add(record)
         except ValueError as error:
             raise NameTooLong(f"{show_name(name)}: {error}") from error
         if full is not None:
             self._meta.write_block(full)
-        if slot_count(self._family, node):
-            entries = slot_entries(self._sink, node)
-            self._slots += len(entries)
-            self._source.write(b"".join(pack_entry(self._family, entry) for entry in entries))
+        if count:
+            self.slots += count
+            self._source.write(packed_slots)
 
     def finish(self) -> tuple[Entry, Entry]:
         """Write what is left and return (source, meta); the writer is used up."""

@@ -54,7 +54,7 @@ _FROM_TYPE = {
     stat.S_IFSOCK: PIPE | SOCKET,
 }
 _TO_TYPE = {bits: kind for kind, bits in _FROM_TYPE.items()}
-_TYPE_BITS: Final = LINK | DIR | DEVICE | PIPE | SOCKET | BLOCK
+TYPE_BITS: Final = LINK | DIR | DEVICE | PIPE | SOCKET | BLOCK
 
 
 def to_stored(st_mode: int) -> int:
@@ -71,7 +71,7 @@ def to_stored(st_mode: int) -> int:
 
 def to_linux(bits: int) -> int:
     """Return st_mode for stored bits; BadTree if they say two types. Plan 9's own bits are dropped."""
-    kind = _TO_TYPE.get(bits & _TYPE_BITS)
+    kind = _TO_TYPE.get(bits & TYPE_BITS)
     if kind is None:
         raise BadTree(f"mode {bits:#o} is of two types")
     st_mode = kind | (bits & PERMISSIONS)

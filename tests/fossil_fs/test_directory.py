@@ -1,6 +1,7 @@
 """A directory that was written is read back, name by name and as a list, and is canonical."""
 
 import stat
+from dataclasses import replace
 
 import pytest
 import trio
@@ -148,3 +149,28 @@ async def test_a_rewrite_lets_others_run(family: Family) -> None:
         await edit_directory(store, batch, source, meta, {b"new": small(family, 1)})
         nursery.cancel_scope.cancel()
     assert turns >= 5
+
+
+@FAMILIES
+def test_names_come_and_go_among_many(family: Family) -> None:
+    """What stays is moved as bytes where it can be; the result is that of writing it all."""
+    entries = counted(family, 700)
+    empty = Entry(family.nothing, 0, 8192, 8192, 0, True)
+    for number in range(0, 700, 7):
+        entries[b"file%06d.d" % number] = Node(
+            stat.S_IFDIR | 0o755, content=empty, meta=replace(empty, directory=False)
+        )
+        entries[b"file%06d.p" % number] = Node(stat.S_IFIFO | 0o600)
+        entries[b"file%06d.x" % number] = replace(
+            small(family, number), xattrs=((b"user.a", b"b"),)
+        )
+    store, source, meta = written(family, entries)
+    changes: dict[bytes, Node | None] = {
+        b"a": small(family, 1),
+        b"file000100": None,
+        b"file000300": entries[b"file000007.d"],
+        b"zz": small(family, 2),
+    }
+    edited = run(edit_directory(store, Batch(family), source, meta, changes))
+    expected = {k: v for k, v in {**entries, **changes}.items() if v is not None}
+    assert edited == written(family, expected)[1:]
