@@ -6,7 +6,6 @@ first and import its program afterwards.
 """
 
 import os
-import socket
 from dataclasses import dataclass
 from errno import EACCES, ENOENT, EPERM
 
@@ -100,6 +99,8 @@ def _user_options(options: MountOptions) -> str:
 
 
 def _attach_as_user(point: bytes, options: MountOptions) -> int:
+    import socket  # not needed by root, who is to be fast
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         number = theirs.fileno()

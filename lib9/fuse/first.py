@@ -1,0 +1,134 @@
+"""Mount first, import after: a command is back before its daemon has imported anything.
+
+The kernel queues what is asked of a mount until someone answers. So the command mounts (a few system
+calls), forks and returns; the child imports and serves. Import nothing heavy before calling this, and
+start no threads.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from lib9.errors import SpawngridError
+from lib9.fuse import mounts
+from lib9.fuse.attach import Attached, attach
+from lib9.fuse.errors import MountFailed, NotMounted
+from lib9.fuse.interface import MountOptions
+
+Daemon = Callable[[Attached, Callable[[], None]], None]
+
+_READY = b"ready"
+_MESSAGE_MAX = 4096
+
+
+def mount_first(
+    mountpoint: bytes,
+    options: MountOptions,
+    daemon: Daemon,
+    *,
+    log: bytes = b"/dev/null",
+    grace_seconds: float = 0.0,
+) -> Attached:
+    """Mount, run `daemon(attached, ready)` in a process of its own, and return.
+
+    `daemon` imports what it needs and serves `attached` until it is unmounted (`session.serve` takes
+    it as a mount point); it may call `ready` when it answers. Its standard input is empty, its output
+    and errors go to the end of the file `log`. It has a session of its own and no terminal.
+
+    Returns when the daemon is ready or `grace_seconds` are over, whichever is first; until then a
+    failure of the daemon is raised here as MountFailed. Whenever the daemon fails, the mount goes away:
+    what waits for it gets an error. Afterwards only `log` says why.
+    """
+    attached = attach(mountpoint, options)
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        child = os.fork()
+    except OSError as error:
+        mounts.unmount(attached.point, lazy=True)
+        raise MountFailed(f"cannot fork: {error.strerror}") from None
+    if child == 0:
+        os.close(reader)
+        _be_daemon(attached, daemon, log, writer)
+    os.close(writer)
+    os.close(attached.descriptor)
+    try:
+        _wait(reader, grace_seconds, attached.point)
+    finally:
+        os.close(reader)
+    return attached
+
+
+def _wait(reader: int, seconds: float, point: bytes) -> None:
+    poller = select.poll()
+    poller.register(reader, select.POLLIN)
+    if not poller.poll(seconds * 1000):
+        return
+    said = os.read(reader, _MESSAGE_MAX)
+    if said != _READY:
+        why = os.fsdecode(said) or "the daemon ended"
+        raise MountFailed(f"{os.fsdecode(point)}: {why}")
+
+
+def _be_daemon(attached: Attached, daemon: Daemon, log: bytes, writer: int) -> NoReturn:
+    """Run in the child; never return into the command's code."""
+    status = 1
+    try:
+        os.setsid()
+        _redirect(log)
+        status = _serve(attached, daemon, writer)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _serve(attached: Attached, daemon: Daemon, writer: int) -> int:
+    import traceback
+
+    def ready() -> None:
+        _say(writer, _READY)
+
+    try:
+        daemon(attached, ready)
+    except SpawngridError as error:
+        _say(writer, str(error).encode(errors="replace"))
+        print(f"daemon: {error}", file=sys.stderr)
+        status = int(error.exit_code)
+    except Exception as error:  # noqa: BLE001 told, logged, and the mount taken away
+        _say(writer, f"{type(error).__name__}: {error}".encode(errors="replace"))
+        traceback.print_exc()
+        status = 1
+    else:
+        return 0
+    _leave(attached)
+    return status
+
+
+def _leave(attached: Attached) -> None:
+    """Take away the mount if it is still this one."""
+    try:
+        mount = mounts.fuse_mount_at(attached.point)
+        if mount is not None and mount.minor == attached.minor:
+            mounts.unmount(attached.point, lazy=True)
+    except (OSError, MountFailed, NotMounted) as error:
+        print(f"daemon: cannot unmount: {error}", file=sys.stderr)
+
+
+def _say(writer: int, message: bytes) -> None:
+    try:
+        os.write(writer, message[:_MESSAGE_MAX])
+    except (BrokenPipeError, BlockingIOError):  # the command has returned
+        return
+
+
+def _redirect(log: bytes) -> None:
+    nothing = os.open("/dev/null", os.O_RDWR)
+    said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for source, target in ((nothing, 0), (said, 1), (said, 2)):
+        os.dup2(source, target)
+    os.close(nothing)
+    os.close(said)
