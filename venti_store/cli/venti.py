@@ -7,7 +7,16 @@ from typing import cast
 from lib9.cli import Parser, entry
 from venti_store.cli.address import Subcommands
 
-COMMANDS = ("init", "read", "write", "copy", "stat", "check", "ls")  # modules of venti_store.cli
+COMMANDS = (
+    "init",
+    "read",
+    "write",
+    "copy",
+    "stat",
+    "check",
+    "ls",
+    "serve",
+)  # modules of venti_store.cli
 
 
 def parser() -> Parser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from lib9 import secure, streams
+from lib9.errors import RemoteProtocolError
 from lib9.keys import BadKey, channel_key
 from lib9.noise import KeyPair
 from lib9.streams import CannotDial, Dial
@@ -42,7 +43,8 @@ def secured(dial: Dial, ours: KeyPair, theirs: bytes, service: str = SERVICE) ->
         transport = await streams.dial(dial)
         try:
             return await secure.connect(transport, ours, theirs, service)
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            raise CannotDial(f"{dial}: the handshake broke off") from None
+        except (RemoteProtocolError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            why = str(error) or "no answer"
+            raise CannotDial(f"{dial}: the handshake failed, has it another key? ({why})") from None
 
     return connect
