@@ -13,6 +13,7 @@ from lib9.sizes import format_size
 if TYPE_CHECKING:
     from fossil_fs.ingest.archive import Outcome
     from fossil_fs.ingest.report import Report
+    from venti_store.stores.lmdb.append import Counts
 
 _EVERY_SECONDS: Final = 0.2
 _CLEAR: Final = "\r\x1b[K"
@@ -77,20 +78,17 @@ class Progress:
         return f"{counts}  {path}"
 
 
-def summary(report: "Report", outcome: "Outcome", stored: int | None, seconds: float) -> str:
-    """Return one line on an archiving run."""
-    fed = outcome.fed
-    known = fed.size - fed.size_new
+def summary(report: "Report", outcome: "Outcome", new: "Counts | None", seconds: float) -> str:
+    """Return one line on an archiving run; `new` is what the store's counts grew by, if known."""
     parts = [f"{report.files:,} files in {report.directories:,} directories"]
     parts.append(format_size(report.size))
     if report.files_reused:
         parts.append(f"{report.files_reused:,} files unchanged")
     if outcome.unchanged:
         parts.append("nothing changed")
-    else:
-        new = f"{format_size(fed.size_new)} new"
-        if stored is not None:
-            new += f" ({format_size(stored)} compressed)"
-        parts += [new, f"{format_size(known)} deduplicated"]
+    elif new is not None:
+        known = max(outcome.fed.size - new.size, 0)
+        parts.append(f"{format_size(new.size)} new ({format_size(new.stored)} compressed)")
+        parts.append(f"{format_size(known)} deduplicated")
     parts.append(f"{seconds:.1f} s")
     return ", ".join(parts)

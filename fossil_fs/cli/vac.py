@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry, print_json
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from fossil_fs.ingest.report import Report
     from venti_store.interfaces import BlockStore
     from venti_store.score import Family
+    from venti_store.stores.lmdb.append import Counts
 
 
 def parser() -> Parser:
@@ -86,28 +88,29 @@ def main(args: argparse.Namespace) -> int:
     with Progress(report, shown=not args.quiet and not args.json) as progress:
         report.on_trouble = progress.around(report.on_trouble)
         run = _run_local if is_local(address) else _run_far
-        outcome, stored = run(args, address, report)
+        outcome, new = run(args, address, report)
     if args.add_to is not None:
         names = names_here()
         newest = names.newest(args.add_to)
         if newest is None or newest.score != outcome.score:
             names.record(args.add_to, outcome.score, int(time.time()))
-    _print(args, report, outcome, stored, time.monotonic() - started)
+    _print(args, report, outcome, new, time.monotonic() - started)
     return Exit.PARTIAL if report.troubles else Exit.OK
 
 
 def _run_local(
     args: argparse.Namespace, address: str, report: "Report"
-) -> "tuple[Outcome, int | None]":
-    """Archive into a store on this machine; also return the bytes that its log grew by."""
+) -> "tuple[Outcome, Counts | None]":
+    """Archive into a store on this machine; also return what its log grew by."""
     from fossil_fs.ingest.archive import archive
     from lib9.waiting import run_now
     from venti_store.stores.lmdb import LmdbStore
+    from venti_store.stores.lmdb.append import Counts
     from venti_store.stores.lmdb.statistics import statistics
 
     store = LmdbStore(address)
     try:
-        before = statistics(store.environment).total().stored
+        before = statistics(store.environment).total()
         outcome = archive(
             store,
             [os.fsencode(path) for path in args.paths],
@@ -116,14 +119,16 @@ def _run_local(
             previous=run_now(_previous(args, store)),
             address=address,
         )
-        return outcome, statistics(store.environment).total().stored - before
+        after = statistics(store.environment).total()
+        grown = (a - b for a, b in zip(astuple(after), astuple(before), strict=True))
+        return outcome, Counts(*grown)
     finally:
         run_now(store.aclose())
 
 
 def _run_far(
     args: argparse.Namespace, address: str, report: "Report"
-) -> "tuple[Outcome, int | None]":
+) -> "tuple[Outcome, Counts | None]":
     """Archive into a store that is reached through an event loop, from a thread beside it."""
     import trio
 
@@ -205,14 +210,13 @@ def _print(
     args: argparse.Namespace,
     report: "Report",
     outcome: "Outcome",
-    stored: int | None,
+    new: "Counts | None",
     seconds: float,
 ) -> None:
     from fossil_fs.cli.progress import summary
     from venti_store.score import format_score
 
     score = format_score(outcome.score)
-    fed = outcome.fed
     if args.json:
         print_json(
             {
@@ -223,17 +227,17 @@ def _print(
                 "directories": report.directories,
                 "bytes": report.size,
                 "troubles": report.troubles,
-                "blocks": fed.blocks,
-                "blocks_new": fed.blocks_new,
-                "bytes_stored": fed.size,
-                "bytes_new": fed.size_new,
-                "bytes_on_disk": stored,
+                "blocks": outcome.fed.blocks,
+                "blocks_bytes": outcome.fed.size,
+                "blocks_new": new.blocks if new is not None else None,
+                "blocks_new_bytes": new.size if new is not None else None,
+                "compressed_bytes": new.stored if new is not None else None,
                 "seconds": round(seconds, 3),
             }
         )
         return
     if not args.quiet:
-        sys.stderr.write(summary(report, outcome, stored, seconds) + "\n")
+        sys.stderr.write(summary(report, outcome, new, seconds) + "\n")
     print(score)
 
 

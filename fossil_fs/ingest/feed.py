@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from lib9.waiting import Wait, run_now
-from venti_store.interfaces import Block, BlockStore, Key
+from venti_store.interfaces import Block, BlockStore
 from venti_store.kind import Kind
 from venti_store.score import Buffer, Family, Score
 
@@ -23,18 +23,14 @@ BACKLOG: Final = 4  # batches waiting; with the one being written, the memory th
 
 @dataclass(slots=True)
 class Fed:
-    """What went into the store so far; bytes are those of blocks, before compression."""
+    """What was put into the store so far, known to it or not; bytes before compression."""
 
     blocks: int = 0
     size: int = 0
-    blocks_new: int = 0
-    size_new: int = 0
 
     def add(self, other: "Fed") -> None:
         self.blocks += other.blocks
         self.size += other.size
-        self.blocks_new += other.blocks_new
-        self.size_new += other.size_new
 
 
 class Way(Protocol):
@@ -84,14 +80,9 @@ class Intake:
 
     def pass_on(self, blocks: list[Block]) -> None:
         """Put `blocks`. Known ones too: the store may find its own copy of one damaged."""
-        fresh = {Key(score, kind): len(data) for score, kind, data in blocks}
-        here = self._wait(self._store.have_many(list(fresh)))
         self._wait(self._store.put_many(blocks))
-        new = [size for size, known in zip(fresh.values(), here, strict=True) if not known]
         self.fed.blocks += len(blocks)
         self.fed.size += sum(len(block.data) for block in blocks)
-        self.fed.blocks_new += len(new)
-        self.fed.size_new += sum(new)
 
     def sync(self) -> None:
         """Return when everything passed on so far is on stable storage."""

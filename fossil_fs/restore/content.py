@@ -1,13 +1,15 @@
 """A file's bytes from its tree, written where they are not zero: holes come back as holes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from venti_store.hashtree.cache import PointerCache
 from venti_store.hashtree.entry import Entry
-from venti_store.hashtree.read import read_blocks
+from venti_store.hashtree.read import fetch_pointers, read_blocks
+from venti_store.hashtree.shape import fan_out
 from venti_store.interfaces import BlockReader
+from venti_store.score import Score
 
 AT_ONCE_BYTES: Final = 4 << 20
 _VECTOR_MAX: Final = 1024  # buffers in one pwritev(2)
@@ -17,10 +19,34 @@ async def copy_content(store: BlockReader, content: Entry, fd: int) -> None:
     """Write what `content` holds into the empty file `fd`. Raises as the store does, and OSError."""
     cache = PointerCache()
     step = max(AT_ONCE_BYTES // content.dsize, 1)
-    for first in range(0, content.leaves, step):
-        blocks = await read_blocks(store, content, first, step, cache)
-        _write(fd, first * content.dsize, content.dsize, blocks)
+    async for start, end in _runs(store, content, cache):
+        for first in range(start, end, step):
+            blocks = await read_blocks(store, content, first, min(step, end - first), cache)
+            _write(fd, first * content.dsize, content.dsize, blocks)
     os.ftruncate(fd, content.size)
+
+
+async def _runs(
+    store: BlockReader, content: Entry, cache: PointerCache
+) -> AsyncIterator[tuple[int, int]]:
+    """Give the leaves that are below pointer blocks, (first, end), ascending: holes cost nothing."""
+    fan = fan_out(content.psize, store.family.size)
+    todo = [(content.score, content.depth, 0)]
+    while todo:
+        score, level, first = todo.pop()
+        if first >= content.leaves or store.family.is_nothing(score):
+            continue
+        if level <= 1:
+            yield first, min(first + fan**level, content.leaves)
+            continue
+        (block,) = await fetch_pointers(store, [Score(score)], level, content.psize, cache)
+        below = fan ** (level - 1)
+        size = store.family.size
+        count = min(len(block) // size, fan)
+        todo += [
+            (Score(block[n * size : (n + 1) * size]), level - 1, first + n * below)
+            for n in reversed(range(count))
+        ]
 
 
 def write_small(fd: int, block: bytes, size: int) -> None:

@@ -233,7 +233,7 @@ class _Run:
 
     def _trouble(self, path: Sequence[bytes], error: Exception) -> None:
         why = error.strerror if isinstance(error, OSError) else None
-        if isinstance(error, OSError) and error.errno == errno.EEXIST:
+        if why == os.strerror(errno.EEXIST):
             why = "is there already"
         self.report.trouble(self._shown(path), why or str(error))
 
