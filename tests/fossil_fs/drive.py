@@ -94,8 +94,8 @@ class Driver:
         return self._count(await self.fs.mknod(parent, name, mode, rdev, ME)).ino
 
     async def link(self, old: str, new: str) -> None:
-        parent, name = await self.split(new)
-        self._count(await self.fs.link(await self.ino(old), parent, name, ME))
+        ino = await self.ino(old)
+        self._count(await self.fs.link(ino, *await self.split(new), ME))
 
     async def unlink(self, path: str) -> None:
         parent, name = await self.split(path)
