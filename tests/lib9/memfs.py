@@ -3,7 +3,8 @@
 Files are sparse, in pages of 4 KiB as tmpfs has them. Some names at the root are special:
 `hub` (a read waits for the next write), `ctl` (keeps what was last written, true length, not cached),
 `bad` (reads and writes raise ValueError), `lost` (a read raises a SpawngridError), `slow` (a read waits
-50 ms), `who` (says who opened it). The root's `user.trail` says what was called since it was last asked,
+50 ms), `who` (says who opened it), `zero` (a TiB of zeros in pieces of 64 KiB; what is written is lost).
+The root's `user.trail` says what was called since it was last asked,
 its `user.waiting` how many reads wait.
 """
 
@@ -33,7 +34,8 @@ from lib9.fuse.interface import (
 from lib9.fuse.session import Served, serve
 
 PAGE = 4096
-SPECIAL = (b"hub", b"ctl", b"bad", b"lost", b"slow", b"who")
+ZEROS = bytes(65536)
+SPECIAL = (b"hub", b"ctl", b"bad", b"lost", b"slow", b"who", b"zero")
 
 
 class Inode:
@@ -64,7 +66,20 @@ class MemFs(Operations):
             node = self.make(stat.S_IFREG | 0o666, Caller(0, 0))
             node.special = name
             node.attributes.keep_seconds = 0.0
+            if name == b"zero":
+                node.attributes.size = 1 << 40
             root.names[name] = node.attributes.ino
+
+    def populate(self, count: int) -> None:
+        who = Caller(0, 0)
+        for number in range(40):
+            folder = self.make(stat.S_IFDIR | 0o777, who)
+            self.inodes[1].names[b"d%d" % number] = folder.attributes.ino
+            for index in range(count):
+                file = self.make(stat.S_IFREG | 0o666, who)
+                file.attributes.size = PAGE
+                file.pages[0] = bytearray(PAGE)
+                folder.names[b"f%d" % index] = file.attributes.ino
 
     # -- inodes -------------------------------------------------------------------------------
 
@@ -273,7 +288,7 @@ class MemFs(Operations):
             both = flags & os.O_ACCMODE == os.O_RDWR
             return OpenFile(7, direct_io=True, keep_cache=False, stream=both)
         if node.special:
-            return OpenFile(8, direct_io=True, keep_cache=False)
+            return OpenFile(8, direct_io=node.special != b"zero", keep_cache=False)
         return OpenFile(9)
 
     async def open(self, ino: int, flags: int, who: Caller) -> OpenFile:
@@ -329,7 +344,9 @@ class MemFs(Operations):
             size -= count
         return parts
 
-    async def read_special(self, node: Inode, offset: int, size: int) -> Buffer:
+    async def read_special(self, node: Inode, offset: int, size: int) -> Buffer | Sequence[Buffer]:
+        if node.special == b"zero":
+            return [ZEROS] * (size // len(ZEROS)) + [ZEROS[: size % len(ZEROS)]]
         if node.special == b"bad":
             raise ValueError("a bug")
         if node.special == b"lost":
@@ -349,6 +366,8 @@ class MemFs(Operations):
 
     async def write(self, ino: int, handle: int, offset: int, data: Buffer) -> int:
         node = self.inodes[ino]
+        if node.special == b"zero":
+            return len(data)
         if node.special:
             return self.write_special(node, bytes(data))
         view = memoryview(data)
@@ -449,6 +468,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("mountpoint")
     made.add_argument("--stock", action="store_true")
     made.add_argument("--option", action="append", default=[], help="NAME or NAME=VALUE")
+    made.add_argument(
+        "--populate", type=int, default=0, help="files of 4 KiB in each of 40 folders"
+    )
     made.add_argument("--keep", type=float, default=86400.0)
     return made
 
@@ -464,6 +486,9 @@ def options_of(words: Sequence[str]) -> MountOptions:
 async def main(arguments: argparse.Namespace) -> None:
 
     fs = MemFs(keep_seconds=arguments.keep)
+
+    if arguments.populate:
+        fs.populate(arguments.populate)
 
     def ready(served: Served) -> None:
         print(f"ready engine={served.engine} minor={served.minor}", flush=True)
