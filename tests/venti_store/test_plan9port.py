@@ -1,0 +1,181 @@
+"""The real programs of Plan 9 against our server, and our client against theirs.
+
+Skipped unless $PLAN9 names a plan9port with `venti/*`, `vac` and `unvac` built.
+"""
+
+import filecmp
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contracts.block_store import blocks_of, keys_of
+from tests.venti_store.test_serve import VENTI, Server
+from venti_store.errors import NoSuchBlock
+from venti_store.interfaces import Key
+from venti_store.kind import Kind
+from venti_store.open import open_store
+from venti_store.score import SHA1
+from venti_store.stores.lmdb import create
+
+PLAN9 = Path(os.environ.get("PLAN9", "/usr/local/plan9"))
+NEEDED = ("venti/read", "venti/write", "venti/copy", "venti/venti", "vac", "unvac")
+pytestmark = pytest.mark.skipif(
+    not all((PLAN9 / "bin" / name).exists() for name in NEEDED), reason="no plan9port here"
+)
+
+
+class Programs:
+    """The programs of plan9port, talking to one server."""
+
+    def __init__(self, address):
+        self.environ = {**os.environ, "PLAN9": str(PLAN9), "venti": address}
+
+    def __call__(self, name, *args, data=b"", check=True, cwd=None):
+        done = subprocess.run(
+            [PLAN9 / "bin" / name, *map(str, args)],
+            input=data, capture_output=True, env=self.environ, timeout=60, cwd=cwd,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture
+def ours(tmp_path, home):
+    """Our server on a sha1 store."""
+    create(str(tmp_path / "store"), SHA1)
+    server = Server(tmp_path / "store", "--listen", "tcp!127.0.0.1!0")
+    yield server.addresses[0]
+    server.end()
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """plan9port's server on small arenas."""
+    folder = tmp_path / "arenas"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    run = Programs("")
+    for name, size in (("arena", 64 << 20), ("isect", 8 << 20)):
+        with open(folder / name, "wb") as file:
+            file.truncate(size)
+    run("venti/fmtarenas", "arena", folder / "arena")
+    run("venti/fmtisect", "isect", folder / "isect")
+    address = f"tcp!127.0.0.1!{port}"
+    (folder / "conf").write_text(
+        f"index main\nisect {folder}/isect\narenas {folder}/arena\naddr {address}\n"
+    )
+    run("venti/fmtindex", folder / "conf")
+    process = subprocess.Popen(
+        [PLAN9 / "bin/venti/venti", "-d", "-c", folder / "conf"],
+        env=run.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not answers(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield address
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    top = tmp_path / "tree"
+    (top / "dir/deep").mkdir(parents=True)
+    (top / "empty").write_bytes(b"")
+    (top / "small").write_bytes(b"hello\n")
+    (top / "dir/zeros").write_bytes(bytes(300_000))
+    (top / "dir/deep/large").write_bytes(os.urandom(3_000_000))
+    for n in range(200):
+        (top / f"dir/deep/{n}").write_bytes(b"%d" % n * n)
+    return top
+
+
+def same(left, right):
+    compared = filecmp.dircmp(left, right)
+    assert not compared.left_only + compared.right_only + compared.diff_files
+    for name in compared.common_dirs:
+        same(left / name, right / name)
+
+
+def test_blocks_written_and_read_by_real_programs(ours):
+    run = Programs(ours)
+    score = run("venti/write", data=b"hello world").stdout.decode().strip()
+    assert score == "2aae6c35c94fcfb415dbe95f408b9ce91ee846ed"
+    assert run("venti/read", score).stdout == b"hello world"
+    assert run("venti/read", "-t", "0", score).stdout == b"hello world"
+    assert run("venti/read", "-t", "16", score, check=False).returncode != 0
+    assert run("venti/read", "0" * 39 + "1", check=False).returncode != 0
+
+
+def test_real_vac_and_unvac_use_our_server(ours, tree, tmp_path):
+    run = Programs(ours)
+    run("vac", "-f", tmp_path / "a.vac", tree.name, cwd=tree.parent)
+    out = tmp_path / "out"
+    out.mkdir()
+    run("unvac", tmp_path / "a.vac", cwd=out)
+    same(tree, out / "tree")
+
+
+def test_real_copy_goes_both_ways(ours, theirs, tree, tmp_path):
+    here, there = Programs(ours), Programs(theirs)
+    score = here("vac", tree.name, cwd=tree.parent).stdout.decode().strip()
+    here("venti/copy", ours, theirs, score)
+    (tmp_path / "a.vac").write_text(score + "\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    there("unvac", tmp_path / "a.vac", cwd=out)
+    same(tree, out / "tree")
+
+
+async def test_our_client_against_their_server(theirs):
+    store = await open_store(theirs)
+    assert store.family is SHA1
+    blocks = blocks_of(SHA1, *(b"%d " % n * n for n in range(1, 300)), os.urandom(57344))
+    await store.put_many(blocks)
+    await store.sync()
+    await store.aclose()
+    store = await open_store(theirs)
+    assert await store.get_many(keys_of(blocks)) == [block.data for block in blocks]
+    gone = Key(SHA1.score(b"gone"), Kind.DATA)
+    assert await store.have_many([gone, *keys_of(blocks)]) == [False] + [True] * 300
+    with pytest.raises(NoSuchBlock):
+        await store.get_many([gone])
+    await store.aclose()
+
+
+def test_our_copy_takes_a_tree_from_their_server(theirs, tree, tmp_path):
+    there = Programs(theirs)
+    score = there("vac", tree.name, cwd=tree.parent).stdout.decode().strip()
+    create(str(tmp_path / "mine"), SHA1)
+    subprocess.run([VENTI, "copy", theirs, tmp_path / "mine", score], check=True, timeout=60)
+    server = Server(tmp_path / "mine", "--listen", "tcp!127.0.0.1!0")
+    try:
+        (tmp_path / "a.vac").write_text(score + "\n")
+        out = tmp_path / "out"
+        out.mkdir()
+        Programs(server.addresses[0])("unvac", tmp_path / "a.vac", cwd=out)
+        same(tree, out / "tree")
+    finally:
+        server.end()
+
+
+def test_a_blake3_store_says_why_it_cannot_serve_them(tmp_path, home):
+    from venti_store.score import BLAKE3
+
+    create(str(tmp_path / "b3"), BLAKE3)
+    server = Server(tmp_path / "b3", "--listen", "tcp!127.0.0.1!0")
+    done = Programs(server.addresses[0])("venti/read", "0" * 40, check=False)
+    assert done.returncode != 0
+    _, errors = server.end()
+    assert "no common version: the peer has 04, 02, this side b1" in errors
