@@ -18,6 +18,11 @@ def config_file(name: str) -> str:
     return os.path.join(_base(_environ, "XDG_CONFIG_HOME", ".config"), PROJECT, name)
 
 
+def cache_file(name: str) -> str:
+    """Return the path of something of this user's that can be made again: `venti`."""
+    return os.path.join(cache_directory(_environ), name)
+
+
 def data_directory(environ: Mapping[str, str]) -> str:
     """Return where what must be kept lies by default: stores, names."""
     return _base(environ, "XDG_DATA_HOME", ".local/share")

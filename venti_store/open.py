@@ -26,6 +26,8 @@ OPENERS: dict[str, str] = {
     "unix": "venti_store.stores.far:open_far",
     "tcp": "venti_store.stores.far:open_far",
     "noise": "venti_store.stores.far:open_far",
+    "cached": "venti_store.combined:open_cached",
+    "any": "venti_store.combined:open_any",
 }
 
 
