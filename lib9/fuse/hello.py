@@ -27,10 +27,10 @@ FLAGS = {
         15: "ASYNC_DIO",
         16: "WRITEBACK_CACHE",
         18: "PARALLEL_DIROPS",
-        19: "HANDLE_KILLPRIV",
         20: "POSIX_ACL",
         22: "MAX_PAGES",
         23: "CACHE_SYMLINKS",
+        28: "HANDLE_KILLPRIV_V2",
         30: "INIT_EXT",
         40: "ALLOW_IDMAP",
     }.items()
@@ -44,6 +44,7 @@ _ALWAYS = (
     "PARALLEL_DIROPS",
     "MAX_PAGES",
     "CACHE_SYMLINKS",
+    "HANDLE_KILLPRIV_V2",  # else every write(2) asks for security.capability first
     "INIT_EXT",
 )
 _ANSWER = struct.Struct("=IIIIHHIIHHIIH22x")
@@ -60,7 +61,6 @@ def wanted(options: MountOptions) -> int:
         "ATOMIC_O_TRUNC": not options.no_open,
         "WRITEBACK_CACHE": options.writeback_cache,
         "POSIX_ACL": options.posix_acl,
-        "HANDLE_KILLPRIV": options.handles_privileges,
         "ALLOW_IDMAP": options.idmapped and options.default_permissions,
     }
     return sum(FLAGS[name] for name in (*_ALWAYS, *(n for n, wish in names.items() if wish)))

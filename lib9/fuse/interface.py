@@ -134,7 +134,6 @@ class MountOptions:
     no_open: bool = False  # the kernel keeps no open files here: no OPEN, RELEASE, FLUSH requests
     idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
-    handles_privileges: bool = False  # the file system drops setuid, setgid, capabilities on change
     suid: bool = False
     dev: bool = False
     max_tasks: int = 1024

@@ -7,7 +7,7 @@ tasks and may wait. Each request gets exactly one answer, an errno for whatever 
 
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
-from errno import EAGAIN, EINTR, ENOSYS, EOPNOTSUPP, ERANGE
+from errno import EAGAIN, EINTR, ENOSYS, ERANGE
 from stat import S_IFDIR, S_IFMT
 from types import ModuleType
 from typing import Any
@@ -26,6 +26,7 @@ from lib9.fuse.interface import (
     Poller,
 )
 from lib9.fuse.interrupts import Interrupts
+from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
 
 Method = Callable[..., Awaitable[None]]
@@ -37,6 +38,12 @@ _COPY_MAX = 0x7FFFF000  # what one system call moves at most; the answer has 32 
 _FSYNC_DATA = 1
 _POLL_NOTIFY = 1
 _FATTR_FH = 1 << 6
+_FATTR_MODE = 1
+_FATTR_OWNER = 2 | 4
+_FATTR_KILL = 1 << 11
+_FATTR_ANY = 0x1BF  # mode, owner, group, size and times: what somebody asked for
+_WRITE_KILL = 1 << 2
+_OPEN_KILL = 1
 
 
 def _open_flags(opened: OpenFile) -> int:
@@ -284,9 +291,19 @@ class RawHandlers:
         self._shim.reply_statx(unique, await self._fs.getattr(ino, who))
 
     async def setattr(self, unique: int, who: Caller, ino: int, *numbers: int) -> None:
-        handle = numbers[1] if numbers[0] & _FATTR_FH else 0
-        changed = await self._fs.setattr(ino, changes_of(numbers), handle, who)
-        self._shim.reply_attr(unique, changed)
+        valid = numbers[0]
+        changes = changes_of(numbers)
+        asked = valid & _FATTR_ANY
+        if valid & (_FATTR_KILL | _FATTR_OWNER) or not asked:
+            now = await self._fs.getattr(ino, who)
+            mode = without_privileges(now.mode)
+            if mode != now.mode and not valid & _FATTR_MODE:
+                changes.mode = mode
+            elif not asked:  # asked only to drop what is not there
+                self._shim.reply_attr(unique, now)
+                return
+        handle = numbers[1] if valid & _FATTR_FH else 0
+        self._shim.reply_attr(unique, await self._fs.setattr(ino, changes, handle, who))
 
     async def statfs(self, unique: int, who: Caller, _ino: int) -> None:
         said = await self._fs.statfs(who)
@@ -329,8 +346,10 @@ class RawHandlers:
 
     # -- files ------------------------------------------------------------------------------------
 
-    async def open(self, unique: int, who: Caller, ino: int, flags: int, _more: int) -> None:
+    async def open(self, unique: int, who: Caller, ino: int, flags: int, more: int) -> None:
         opened = await self._fs.open(ino, flags, who)
+        if more & _OPEN_KILL:
+            await drop_privileges(self._fs, ino, who)
         self._shim.reply_open(unique, opened.handle, _open_flags(opened))
 
     async def create(
@@ -343,11 +362,10 @@ class RawHandlers:
     async def tmpfile(
         self, unique: int, who: Caller, parent: int, flags: int, mode: int, umask: int, _name: bytes
     ) -> None:
-        if self._options.no_open:  # the kernel would keep a handle that nothing else knows
-            raise OSError(EOPNOTSUPP, "tmpfile")
         who = Caller(who.uid, who.gid, who.pid, umask)
         opened, made = await self._fs.tmpfile(parent, mode, flags, who)
-        self._shim.reply_create(unique, made, opened.handle, _open_flags(opened))
+        handle = 0 if self._options.no_open else opened.handle
+        self._shim.reply_create(unique, made, handle, _open_flags(opened))
 
     async def read(
         self, unique: int, _who: Caller, ino: int, handle: int, offset: int, size: int
@@ -357,14 +375,16 @@ class RawHandlers:
     async def write(
         self,
         unique: int,
-        _who: Caller,
+        who: Caller,
         ino: int,
         handle: int,
         offset: int,
         size: int,
-        _flags: int,
+        flags: int,
         data: bytes | memoryview,
     ) -> None:
+        if flags & _WRITE_KILL:
+            await drop_privileges(self._fs, ino, who)
         taken = await self._fs.write(ino, handle, offset, data)
         self._shim.reply_count(unique, counted(taken, size))
 
@@ -373,7 +393,8 @@ class RawHandlers:
         self._shim.reply_error(unique, 0)
 
     async def release(self, unique: int, _who: Caller, ino: int, handle: int) -> None:
-        await self._fs.release(ino, handle)
+        if not self._options.no_open:  # else it is of a file made by tmpfile, the only one opened
+            await self._fs.release(ino, handle)
         self._shim.reply_error(unique, 0)
 
     async def fsync(self, unique: int, _who: Caller, ino: int, handle: int, flags: int) -> None:

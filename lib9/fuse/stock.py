@@ -8,6 +8,7 @@ would end the daemon.
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
+from os import O_TRUNC
 from stat import S_IFDIR
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,6 +27,7 @@ from lib9.fuse.interface import (
     Poller,
 )
 from lib9.fuse.library import pyfuse3
+from lib9.fuse.privileges import drop_privileges
 
 EntryAttributes = pyfuse3.EntryAttributes
 FileInfo = pyfuse3.FileInfo
@@ -250,7 +252,11 @@ class StockHandlers(pyfuse3.Operations):
 
     @_guarded
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
-        return self._opened(inode, await self._fs.open(inode, flags, _caller(ctx)))
+        who = _caller(ctx)
+        opened = await self._fs.open(inode, flags, who)
+        if flags & O_TRUNC and who.uid != 0:  # the kernel does it for write and truncate only
+            await drop_privileges(self._fs, inode, who)
+        return self._opened(inode, opened)
 
     @_guarded
     async def create(

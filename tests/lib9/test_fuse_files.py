@@ -212,3 +212,39 @@ def test_sync(memfs: Mounting) -> None:
     assert "fsync 9 9 False" in trail
     assert "fsync 9 9 True" in trail
     assert "fsyncdir 1" in trail
+
+
+USER = 65534
+
+
+@pytest.mark.parametrize("options", [(), ("no_open",), ("writeback_cache",)], ids=str)
+def test_who_changes_a_file_takes_its_privileges(memfs: Mounting, options: tuple[str, ...]) -> None:
+    point = memfs("allow_other", *options).point
+    file = point / "a"
+
+    def as_user(change: str) -> None:
+        command = ["sh", "-c", change]
+        subprocess.run(command, check=True, cwd=point, user=USER, group=USER, extra_groups=[])
+
+    changes = {
+        "write": lambda: as_user("printf x >> a"),
+        "truncate": lambda: as_user("truncate -s 3 a"),
+        "open": lambda: as_user(": > a"),
+        "chown": lambda: os.chown(file, USER, USER),
+    }
+    for before, after in ((0o6757, 0o757), (0o2747, 0o2747), (0o4646, 0o646), (0o1777, 0o1777)):
+        for name, change in changes.items():
+            file.write_bytes(b"program")
+            file.chmod(before)
+            change()
+            assert stat.S_IMODE(file.stat().st_mode) == after, (name, oct(before))
+            file.unlink()
+
+
+def test_root_keeps_privileges_it_writes_to(memfs: Mounting) -> None:
+    file = memfs().point / "a"
+    file.write_bytes(b"program")
+    file.chmod(0o6755)
+    with file.open("ab") as stream:
+        stream.write(b"more")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o6755

@@ -25,15 +25,21 @@ def _granted(answer: bytes) -> set[str]:
 def test_golden_bytes() -> None:
     answer = hello.init_answer(45, EVERYTHING, MountOptions("f", "s"))
     assert answer.hex() == (
-        "07000000" "28000000" "00002000" "29b0c440" "4000" "3000" "00001000" "01000000" "0001" "0000"
+        "07000000" "28000000" "00002000" "29b0c450" "4000" "3000" "00001000" "01000000" "0001" "0000"
         + "00000000" * 8
     )  # fmt: skip
 
 
 def test_what_is_asked_for() -> None:
     plain = _granted(hello.init_answer(45, EVERYTHING, MountOptions("f", "s")))
-    assert plain >= {"PARALLEL_DIROPS", "CACHE_SYMLINKS", "AUTO_INVAL_DATA", "ATOMIC_O_TRUNC"}
-    assert not plain & {"WRITEBACK_CACHE", "POSIX_ACL", "HANDLE_KILLPRIV", "ALLOW_IDMAP"}
+    assert plain >= {
+        "HANDLE_KILLPRIV_V2",
+        "PARALLEL_DIROPS",
+        "CACHE_SYMLINKS",
+        "AUTO_INVAL_DATA",
+        "ATOMIC_O_TRUNC",
+    }
+    assert not plain & {"WRITEBACK_CACHE", "POSIX_ACL", "ALLOW_IDMAP"}
     no_open = _granted(hello.init_answer(45, EVERYTHING, MountOptions("f", "s", no_open=True)))
     assert plain - no_open == {"ATOMIC_O_TRUNC"}  # else O_TRUNC would be lost
     unsafe = MountOptions("f", "s", idmapped=True, default_permissions=False)

@@ -114,8 +114,9 @@ def test_a_copy_is_made_by_the_file_system(memfs: Mounting, engine: str) -> None
     assert any(line.startswith("copy ") for line in mounted.trail())
 
 
-def test_a_file_without_a_name(memfs: Mounting, engine: str) -> None:
-    point = memfs().point
+@pytest.mark.parametrize("options", [(), ("no_open",)], ids=["open", "no_open"])
+def test_a_file_without_a_name(memfs: Mounting, engine: str, options: tuple[str, ...]) -> None:
+    point = memfs(*options).point
     if engine == "stock":
         with pytest.raises(OSError):
             os.open(point, os.O_TMPFILE | os.O_RDWR)
