@@ -26,6 +26,7 @@ from venti_store.interfaces import BlockStore
 
 FAULT_SECONDS_MAX: Final = 60.0  # a read that waits longer for a far store fails
 DIRECTORIES_MAX: Final = 64  # directories whose first names are remembered
+BATCH_MIN: Final = 256  # names that are read together, where there are so many
 TOLD_MAX: Final = 256  # messages that are not logged again and again
 _ZEROS: Final = memoryview(bytes(1 << 20))
 
@@ -128,16 +129,21 @@ class Base:
     async def lookup(self, streams: Streams, name: bytes) -> Node | None:
         return await self.wait(self.directory(streams).lookup(name))
 
-    async def entries(self, streams: Streams, after: bytes) -> list[tuple[bytes, Node]]:
-        """Return some entries behind `after` in the order of names; none at the end only."""
+    async def entries(
+        self, streams: Streams, after: bytes
+    ) -> tuple[list[tuple[bytes, Node]], bool]:
+        """Return some names behind `after` in order, and whether those are all there are."""
 
-        async def first_batch() -> list[tuple[bytes, Node]]:
+        async def enough() -> tuple[list[tuple[bytes, Node]], bool]:
+            found: list[tuple[bytes, Node]] = []
             async with aclosing(self.directory(streams).entries(after)) as batches:
                 async for batch in batches:
-                    return batch
-            return []
+                    found += batch
+                    if len(found) >= BATCH_MIN:
+                        return found, False
+            return found, True
 
-        return await self.wait(first_batch())
+        return await self.wait(enough())
 
     async def read(self, entry: Entry, offset: int, size: int) -> list[Part]:
         """Return exactly `size` bytes in parts; zeros beyond the stream's end."""

@@ -159,7 +159,7 @@ class Overlay:
             streams = self.streams(directory)
             node = await self.base.lookup(streams, name) if streams else None
             if self.is_still(directory, streams, name):
-                return None if node is None else self.identify(directory, name, node)
+                return None if node is None else self.identify(directory, name, node).ino
 
     def is_still(self, directory: int, streams: Streams | None, name: bytes) -> bool:
         """Tell whether a name must still be looked for in `streams`, as before an await."""
@@ -170,15 +170,25 @@ class Overlay:
         streams = self.streams(directory)
         return streams is not None and await self.base.lookup(streams, name) is not None, streams
 
-    def identify(self, directory: int, name: bytes, node: Node) -> int:
-        """Return the inode number of a node found in the base; it is in the table then."""
+    def identify(self, directory: int, name: bytes, node: Node) -> Known:
+        """Return the table's entry for a node found in the base."""
+        known = self.table.get(node.qid)
+        if (
+            known is not None
+            and known.node is not None
+            and node.link is None
+            and (known.parent, known.name) == (directory, name)
+            and not known.gone
+        ):
+            known.node = node
+            return known
         ino = self._number(Place(directory, name), node)
         known = self.table.see(ino, directory, name)
-        if self.record(ino) is None:
+        if self.scratch.get(records.inode_key(ino)) is None:
             known.node = node
             if node.is_dir:
                 known.offset = self._offset_below(directory, node)
-        return ino
+        return known
 
     def _offset_below(self, directory: int, node: Node) -> int:
         streams = self.streams(directory)

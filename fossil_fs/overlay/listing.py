@@ -5,14 +5,16 @@ kernel keeps a number instead: a hash of the name. The names it may come back wi
 after long it is looked for in the directory.
 """
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from errno import EINVAL
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from fossil_fs.node import Node
-from fossil_fs.overlay.attributes import attributes
+from fossil_fs.overlay.attributes import attributes, of_node
+from fossil_fs.overlay.base import Streams
 from fossil_fs.overlay.core import Overlay
 from fossil_fs.scratch.records import GONE
 from lib9.fuse.interface import Listed
@@ -29,13 +31,22 @@ def cookie_of(name: bytes) -> int:
     return int.from_bytes(blake2b(name, digest_size=8).digest()) >> 2 or 1
 
 
+class _Kept(NamedTuple):
+    """Names of a directory's base behind `after`; all of them if `complete`."""
+
+    streams: Streams
+    after: bytes
+    names: Streamed
+    complete: bool
+
+
 class Listings:
     """The listings of a mount."""
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
         self._places: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._kept: OrderedDict[int, tuple[object, Streamed]] = OrderedDict()
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     async def entries(self, directory: int, offset: int) -> Iterator[Listed]:
         """List from `offset` on; the iterator makes entries as it is asked for them."""
@@ -58,17 +69,21 @@ class Listings:
     def _entries(self, directory: int, batch: list[tuple[bytes, Node | int]]) -> Iterator[Listed]:
         overlay = self._overlay
         before: tuple[int, int] | None = None
+        has_changes = overlay.record(directory) is not None
         for name, found in batch:
-            changed = overlay.scratch.child(directory, name)
+            changed = overlay.scratch.child(directory, name) if has_changes else None
             if changed == GONE:
                 continue  # removed since the batch was read
             if changed is not None:
-                ino = changed
-                overlay.table.see(ino, directory, name)
+                overlay.table.see(changed, directory, name)
+                about = attributes(overlay, changed)
             elif isinstance(found, Node):
-                ino = overlay.identify(directory, name, found)
+                known = overlay.identify(directory, name, found)
+                about = (
+                    of_node(known, found) if known.node is found else attributes(overlay, known.ino)
+                )
             elif overlay.table.get(found) is not None:
-                ino = found  # saved since
+                about = attributes(overlay, found)  # saved since
             else:
                 continue
             place = directory, cookie_of(name)
@@ -78,7 +93,7 @@ class Listings:
             if before is not None and len(self._places) > PLACES_MAX:
                 self._places.popitem(last=False)
             before = place
-            yield Listed(name, attributes(overlay, ino), place[1])
+            yield Listed(name, about, place[1])
 
     async def _batch(self, directory: int, after: bytes) -> list[tuple[bytes, Node | int]]:
         """Return some names behind `after` in order, none only at the end."""
@@ -94,7 +109,8 @@ class Listings:
                     merged.pop(name, None)
                 else:
                     merged[name] = ino
-                    if complete and len(merged) >= BATCH_MAX:
+                    if complete and len(merged) >= len(base) + BATCH_MAX:
+                        merged = {known: at for known, at in merged.items() if known <= name}
                         break
             if merged or complete:
                 return sorted(merged.items(), key=_name)
@@ -107,17 +123,17 @@ class Listings:
         if streams is None:
             return [], True
         kept = self._kept.get(directory)
-        if kept is not None and kept[0] == streams:
-            rest = [item for item in kept[1] if item[0] > after]
-            if rest and kept[1][0][0] <= after:
-                return rest, False
-        batch = await overlay.base.entries(streams, after)
-        self._kept[directory] = streams, batch
+        if kept is not None and kept.streams == streams and kept.after <= after:
+            rest = kept.names[bisect_right(kept.names, after, key=_name) :]
+            if rest or kept.complete:
+                return rest, kept.complete
+        names, complete = await overlay.base.entries(streams, after)
+        self._kept[directory] = _Kept(streams, after, names, complete)
         self._kept.move_to_end(directory)
         if len(self._kept) > BATCHES_KEPT:
             self._kept.popitem(last=False)
-        return batch, not batch
+        return names, complete
 
 
-def _name(item: tuple[bytes, Node | int]) -> bytes:
+def _name(item: tuple[bytes, object]) -> bytes:
     return item[0]

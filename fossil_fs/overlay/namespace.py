@@ -224,14 +224,12 @@ class Namespace:
         if any(changed.values()):
             return False
         streams = overlay.streams(directory)
-        after = b""
-        while streams is not None:
-            names = [name for name, _ in await overlay.base.entries(streams, after)]
-            if any(name not in changed for name in names):
+        after, complete = b"", streams is None
+        while streams is not None and not complete:
+            found, complete = await overlay.base.entries(streams, after)
+            if any(name not in changed for name, _ in found):
                 return False
-            if not names:
-                break
-            after = names[-1]
+            after = found[-1][0] if found else after
         return True
 
     def _check_directory(self, directory: int) -> None:

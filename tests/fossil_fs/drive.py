@@ -1,5 +1,6 @@
 """A file system without a kernel: paths resolved by lookups, as the kernel does, and trees compared."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -71,7 +72,10 @@ class Driver:
 
     async def split(self, path: str) -> tuple[int, bytes]:
         parent, _, name = path.rpartition("/")
-        return await self.ino(parent), name.encode()
+        ino = await self.ino(parent)
+        if not stat.S_ISDIR((await self.fs.getattr(ino, ME)).mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory")  # the kernel looks first
+        return ino, name.encode()
 
     async def stat(self, path: str) -> Attributes:
         return await self.fs.getattr(await self.ino(path), ME)

@@ -401,6 +401,29 @@ async def test_listings_go_on_while_names_come_go_and_are_saved(fs: Driver) -> N
     await fails(errno.EINVAL, fs.fs.readdir(ino, 0, cookie_of(b"never"), ME))
 
 
+async def test_large_directories_of_old_and_new_names(fs: Driver) -> None:
+    await fs.mkdir("d")
+    expected = {f"{n:05}" for n in range(0, 6000, 3)}
+    for name in sorted(expected):
+        await fs.create(f"d/{name}")
+    await fs.save()
+    fs.drop_caches()
+    assert await fs.names("d") == sorted(expected)
+    new = {f"{n:05}" for n in range(1, 9000, 2)}
+    for name in sorted(new - expected):
+        await fs.create(f"d/{name}")
+    for name in list(expected)[::5]:
+        await fs.unlink(f"d/{name}")
+        expected.remove(name)
+    gone = expected - set(await fs.names("d"))
+    assert not gone
+    fs.drop_caches()
+    listed = await fs.names("d")
+    assert listed == sorted(set(listed))
+    assert set(listed) >= expected
+    assert len(listed) == len(expected | (new & set(listed)))
+
+
 async def test_holes(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
     ino = await fs.create("sparse")
     await fs.truncate("sparse", 100 << 30)

@@ -44,7 +44,8 @@ import os, sys, hashlib, random
 point, seed = sys.argv[1], int(sys.argv[2])
 rng = random.Random(seed)
 # three files that are fsynced at known moments, among other work; each fsynced state is reported
-files = [os.open(f"{point}/sync{n}", os.O_RDWR | os.O_CREAT) for n in range(3)]
+os.chdir(point)  # and stay in this mount when it is gone from the name space
+files = [os.open(f"sync{n}", os.O_RDWR | os.O_CREAT) for n in range(3)]
 step = 0
 while True:
     step += 1
@@ -55,10 +56,10 @@ while True:
     os.fsync(files[n])
     sys.stdout.write(f"{n} {step} {len(data)} {hashlib.sha1(data).hexdigest()}\\n")
     sys.stdout.flush()
-    name = f"{point}/other{rng.randrange(20)}"
+    name = f"other{rng.randrange(20)}"
     try:
         if rng.random() < 0.3:
-            os.rename(name, f"{point}/other{rng.randrange(20)}")
+            os.rename(name, f"other{rng.randrange(20)}")
         elif rng.random() < 0.2:
             os.unlink(name)
         else:
