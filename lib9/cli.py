@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lib9.errors import Exit, SpawngridError
+from lib9.errors import Exit, SpawngridError, single_error
 
 Main = Callable[[argparse.Namespace], int | None]
 
@@ -76,8 +76,9 @@ def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
         # the reader of stdout went away: nothing to tell, and nobody to tell it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return int(Exit.FAILED)
-    except (SpawngridError, OSError) as error:
-        if debug:
+    except (SpawngridError, OSError, BaseExceptionGroup) as raised:
+        error = single_error(raised)
+        if debug or not isinstance(error, SpawngridError | OSError):
             raise
         return complain(program, error)
     return int(status or Exit.OK)
@@ -86,12 +87,17 @@ def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
 def complain(program: str, error: SpawngridError | OSError) -> int:
     """Print the one line for `error` on stderr and return its exit status."""
     sys.stderr.write(f"{program}: {error_line(error)}\n")
+    return int(exit_status(error))
+
+
+def exit_status(error: SpawngridError | OSError) -> Exit:
+    """Return the exit status that a fact has."""
     if isinstance(error, SpawngridError):
-        return int(error.exit_code)
-    return int(Exit.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Exit.FAILED)
+        return error.exit_code
+    return Exit.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Exit.FAILED
 
 
-def error_line(error: Exception) -> str:
+def error_line(error: BaseException) -> str:
     """Return `what: why` on one line, without control characters."""
     if isinstance(error, OSError) and error.strerror:
         name = error.filename

@@ -46,3 +46,17 @@ class RemoteProtocolError(ProtocolError):
 
 class Refused(SpawngridError):
     """The peer knows who asks, and says no; its reason is the text."""
+
+
+def single_error(error: BaseException) -> BaseException:
+    """Return the one error inside groups of one, or the first that a user can be told, or `error`.
+
+    Event loops wrap what a task raised in a group; whoever reports it wants the fact itself.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    inner = [single_error(sub) for sub in error.exceptions]
+    told = [sub for sub in inner if isinstance(sub, SpawngridError)]
+    if len(inner) == 1 or told:
+        return (told or inner)[0]
+    return error

@@ -16,6 +16,7 @@ from typing import Final, Literal
 import trio
 
 from lib9.errors import Exit, SpawngridError, UsageError
+from lib9.sockets import socket_path
 
 SERVICES: Final = {"venti": 17034, "grid": 27034}  # names that may stand for a port
 BACKLOG: Final = 128
@@ -81,7 +82,8 @@ async def dial(address: Dial, *, seconds_max: float = DIAL_SECONDS_MAX) -> trio.
     try:
         with trio.fail_after(seconds_max):
             if address.network == "unix":
-                return await trio.open_unix_socket(address.path)
+                with socket_path(address.path) as short:
+                    return await trio.open_unix_socket(short)
             return await trio.open_tcp_stream(address.host, address.port)
     except trio.TooSlowError:
         raise CannotDial(f"{address}: no answer in {seconds_max:g} s") from None
@@ -130,7 +132,8 @@ def _listen_unix(path: str, mode: int) -> trio.SocketListener:
     # file gives way in one step
     try:
         fresh = f"{path}.{os.getpid()}"
-        sock.bind(fresh)
+        with socket_path(fresh) as short:
+            sock.bind(short)
         os.chmod(fresh, mode)
         sock.listen(BACKLOG)
         os.rename(fresh, path)
@@ -150,7 +153,8 @@ def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.settimeout(1)
-            probe.connect(path)
+            with socket_path(path) as short:
+                probe.connect(short)
         except ConnectionRefusedError:
             return False
         except OSError:

@@ -42,7 +42,8 @@ def vac(*words: str | Path, status: int = 0) -> str:
 @contextmanager
 def mounted(what: str, where: Path, *options: str) -> Iterator[Path]:
     """Mount `what`; at the end drop its changes and unmount."""
-    where.mkdir(exist_ok=True)
+    if not is_mounted(where):  # a dead mount cannot even be asked whether it is a directory
+        where.mkdir(exist_ok=True)
     run("fossil-mount", *options, what, where)
     try:
         yield where

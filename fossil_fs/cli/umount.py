@@ -5,6 +5,7 @@ import os
 import sys
 
 from lib9.cli import Parser, entry
+from lib9.errors import UsageError
 
 
 def parser() -> Parser:
@@ -18,14 +19,11 @@ def parser() -> Parser:
         ),
     )
     p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
-    what = p.add_mutually_exclusive_group()
-    what.add_argument(
-        "--save",
-        metavar="NAME",
-        nargs="?",
-        const="",
-        help="save first and print the score; NAME means it from now on",
+    p.add_argument(
+        "name", metavar="NAME", nargs="?", help="with --save: what the score is to be called"
     )
+    what = p.add_mutually_exclusive_group()
+    what.add_argument("--save", action="store_true", help="save first and print the score")
     what.add_argument("--discard", action="store_true", help="drop unsaved changes")
     return p.house_options()
 
@@ -42,8 +40,10 @@ def main(args: argparse.Namespace) -> int:
 
     point = os.fsencode(args.mnt)
     registry = Registry(run_directory(os.environ))
-    if args.save:
-        check_name(args.save)
+    if args.name is not None:
+        if not args.save:
+            raise UsageError(f"{args.name}: a name is given with --save only")
+        check_name(args.name)
     try:
         running = find_mount(registry, point)
     except DeadMount:
@@ -54,8 +54,8 @@ def main(args: argparse.Namespace) -> int:
     console = Console(registry.path(running.id, "sock"))
     if not args.discard:
         sync_mount(point)
-    if args.save is not None:
-        print_saved(console.ask("save")[1], args.save or None)
+    if args.save:
+        print_saved(console.ask("save")[1], args.name)
     unmount(console, running, discard=args.discard)
     return 0
 

@@ -13,6 +13,7 @@ import socket
 from typing import Final
 
 from lib9.errors import Exit, SpawngridError
+from lib9.sockets import socket_path
 
 LINE_MAX: Final = 64 << 10  # bytes of one line, either way
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -40,7 +41,8 @@ class Console:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(CONNECT_SECONDS_MAX)
         try:
-            self._socket.connect(path)
+            with socket_path(path) as short:
+                self._socket.connect(short)
         except OSError as error:
             self._socket.close()
             raise Unanswered(f"{path}: {error.strerror or 'no answer'}") from error

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from lib9.cli import error_line
-from lib9.errors import Exit, SpawngridError
+from lib9.cli import error_line, exit_status
+from lib9.errors import Exit, SpawngridError, single_error
 
 LOG_SIZE_MAX: Final = 1 << 20  # bytes of a daemon's log; one older one is kept
 
@@ -70,13 +70,14 @@ def _be_daemon(run: Callable[[Ready], None], writer: int, log_file: str, program
         _log_to(log_file, program)
         run(ready)
         status = Exit.OK
-    except (SpawngridError, OSError) as error:
-        status = error.exit_code if isinstance(error, SpawngridError) else Exit.FAILED
-        logging.getLogger(program).warning("%s", error_line(error))
+    except BaseException as raised:
+        error = single_error(raised)
+        if isinstance(error, SpawngridError | OSError):
+            status = exit_status(error)
+            logging.getLogger(program).warning("%s", error_line(error))
+        else:
+            logging.getLogger(program).exception("died")
         tell(status, error_line(error))
-    except BaseException as error:
-        logging.getLogger(program).exception("died")
-        tell(status, error_line(error) if isinstance(error, Exception) else type(error).__name__)
     finally:
         os._exit(int(status))
 

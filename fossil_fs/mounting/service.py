@@ -12,6 +12,7 @@ import trio
 from fossil_fs.mounting.console import LINE_MAX
 from lib9.cli import error_line
 from lib9.errors import Exit, SpawngridError
+from lib9.sockets import socket_path
 
 CONNECTIONS_MAX: Final = 64
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -29,7 +30,8 @@ async def serve_console(
     with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as listener:
         before = os.umask(0o177)
         try:
-            await listener.bind(path)
+            with socket_path(path) as short:
+                await listener.bind(short)
         finally:
             os.umask(before)
         listener.listen(16)
