@@ -65,7 +65,6 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.scratch.budget import SIZE_MIN
     from fossil_fs.scratch.place import Identity, create_place, new_id, remove_tree
     from lib9.errors import UsageError
-    from lib9.places import state_directory
     from lib9.sizes import format_size, parse_size
     from venti_store.open import is_local
     from venti_store.score import format_score
@@ -88,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
     if args.disk:
         place = os.fsencode(os.path.abspath(args.disk))
     else:
-        folder = ram_folder() if in_memory else disk_folder(state_directory(os.environ))
+        folder = ram_folder(os.environ) if in_memory else disk_folder(os.environ)
         place = new_place(folder, identity.id)
     create_place(place, identity)
     try:

@@ -47,12 +47,6 @@ def main(args: argparse.Namespace) -> int:
     return {"ls": _list, "resume": _resume, "save": _save, "rm": _remove}[args.action](args)
 
 
-def _state() -> str:
-    from lib9.places import state_directory
-
-    return state_directory(os.environ)
-
-
 def _list(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.places import scratches
     from fossil_fs.mounting.registry import Registry, is_alive
@@ -62,7 +56,7 @@ def _list(args: argparse.Namespace) -> int:
 
     status = Exit.OK
     mounted = {r.scratch: r for r in Registry(run_directory(os.environ)).all() if is_alive(r.pid)}
-    for path, identity in scratches(_state()):
+    for path, identity in scratches(os.environ):
         where = os.fsdecode(path)
         if isinstance(identity, ScratchError):
             sys.stderr.write(f"fossil-scratch: {printable(str(identity))}\n")
@@ -108,7 +102,7 @@ def _resume(args: argparse.Namespace) -> int:
     from fossil_fs.scratch.errors import ScratchInUse
     from fossil_fs.scratch.place import is_in_use, read_identity
 
-    place = find_scratch(_state(), args.id)
+    place = find_scratch(os.environ, args.id)
     if is_in_use(place):
         raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
     prepare_point(args.mnt)
@@ -127,7 +121,7 @@ def _save(args: argparse.Namespace) -> int:
 
     if args.name:
         check_name(args.name)
-    place = find_scratch(_state(), args.id)
+    place = find_scratch(os.environ, args.id)
     scratch = Scratch(place)
 
     async def save(store: "BlockStore") -> "Score":
@@ -153,7 +147,7 @@ def _remove(args: argparse.Namespace) -> int:
     from fossil_fs.scratch.place import lock_place, remove_tree
     from fossil_fs.scratch.scratch import Scratch
 
-    place = find_scratch(_state(), args.id)
+    place = find_scratch(os.environ, args.id)
     if not args.discard:
         try:
             scratch = Scratch(place)

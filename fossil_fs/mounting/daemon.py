@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -173,6 +174,8 @@ class Daemon:
         """Let go of the scratch; remove it when there is nothing in it to keep."""
         if self.scratch.close_if_possible() or self.discard:
             remove_tree(self.mounting.scratch)
+            with suppress(OSError):  # the folder of scratches goes with its last one
+                os.rmdir(os.path.dirname(self.mounting.scratch))
 
 
 async def serve_console_task(

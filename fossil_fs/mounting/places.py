@@ -1,24 +1,29 @@
 """Where scratches lie by default, and which there are."""
 
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from fossil_fs.scratch.errors import NoSuchScratch, ScratchError
 from fossil_fs.scratch.place import Identity, read_identity
-from lib9.places import private_directory
+from lib9.places import private_directory, run_directory, state_directory
 
 RAM: Final = "/dev/shm"  # the tmpfs that every Linux has
 
 
-def disk_folder(state_directory: str) -> str:
+def disk_folder(environ: Mapping[str, str]) -> str:
     """Return where scratches on disk are: `$XDG_STATE_HOME/fossil`."""
-    return os.path.join(state_directory, "fossil")
+    return os.path.join(state_directory(environ), "fossil")
 
 
-def ram_folder() -> str:
-    """Return where scratches in memory are; they are gone when the machine stops."""
-    return os.path.join(RAM, f"fossil-{os.geteuid()}")
+def ram_folder(environ: Mapping[str, str]) -> str:
+    """Return where scratches in memory are; they are gone when the machine stops.
+
+    Each run directory has one of its own, as it has its own running mounts.
+    """
+    key = zlib.crc32(os.fsencode(run_directory(environ)))
+    return os.path.join(RAM, f"fossil-{os.geteuid()}-{key:08x}")
 
 
 def new_place(folder: str, scratch_id: str) -> bytes:
@@ -26,9 +31,9 @@ def new_place(folder: str, scratch_id: str) -> bytes:
     return os.fsencode(os.path.join(private_directory(folder), scratch_id))
 
 
-def scratches(state_directory: str) -> Iterator[tuple[bytes, Identity | ScratchError]]:
+def scratches(environ: Mapping[str, str]) -> Iterator[tuple[bytes, Identity | ScratchError]]:
     """Give the scratches in both folders, with their identity or what is wrong with it."""
-    for folder in (disk_folder(state_directory), ram_folder()):
+    for folder in (disk_folder(environ), ram_folder(environ)):
         try:
             names = sorted(os.listdir(folder))
         except FileNotFoundError:
@@ -43,14 +48,14 @@ def scratches(state_directory: str) -> Iterator[tuple[bytes, Identity | ScratchE
                 yield path, error
 
 
-def find_scratch(state_directory: str, text: str) -> bytes:
+def find_scratch(environ: Mapping[str, str], text: str) -> bytes:
     """Return the scratch that an id, its first digits, or a path means; NoSuchScratch."""
     if "/" in text:
         read_identity(os.fsencode(text))
         return os.fsencode(os.path.abspath(text))
     found = [
         path
-        for path, _ in scratches(state_directory)
+        for path, _ in scratches(environ)
         if os.path.basename(path).startswith(os.fsencode(text))
     ]
     if len(found) != 1:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lib9.errors import Exit
+from lib9.sockets import socket_path
 from tests.fossil_fs.cli.mounts import Machine, machine_at, wait_until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -199,7 +200,8 @@ def test_the_console_answers_its_owner_alone(machine: Machine) -> None:
     (console,) = (machine.home / "run/spawngrid/mounts").glob("*.sock")
     assert stat.S_IMODE(console.stat().st_mode) == 0o600
     with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(console))
+        with socket_path(str(console)) as short:
+            client.connect(short)
         client.sendall(b"status\nnonsense\n")
         answer = client.makefile().readline
         lines = [answer() for _ in range(3)]
