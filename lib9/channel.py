@@ -14,6 +14,7 @@ from lib9.framing import Buffer, FrameBuffer, frame
 from lib9.noise import MESSAGE_SIZE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
 
 DATA_SIZE_MAX: Final = MESSAGE_SIZE_MAX - TAG_SIZE  # bytes in one message
+_AROUND: Final = 2 + TAG_SIZE
 _PROLOGUE: Final = b"spawngrid channel 1"
 _HANDSHAKE_SIZE_MAX: Final = 96  # bytes: what a stranger can make us keep
 
@@ -28,6 +29,7 @@ class Channel:
         self._send: Cipher | None = None
         self._receive: Cipher | None = None
         self._broken: str | None = None
+        self._sealed = memoryview(b"")
         self.answer = b""  # a handshake message to send; take it and leave b""
         self.peer_ended = False
 
@@ -49,14 +51,14 @@ class Channel:
         """Take bytes from the connection; call `messages` before feeding again."""
         self._frames.feed(data)
 
-    def messages(self) -> list[bytes]:
+    def messages(self) -> list[bytes | bytearray]:
         """Return the messages that came in. RemoteProtocolError ends the channel for good."""
         if self._broken is not None:
             raise RemoteProtocolError(self._broken)
-        out: list[bytes] = []
+        out: list[bytes | bytearray] = []
         try:
             while (body := self._frames.next_body()) is not None:
-                self._take(bytes(body), out)
+                self._take(body, out)
         except RemoteProtocolError as error:
             self._broken = str(error)
             # what came before the breach is authentic: it is given, and the next call raises
@@ -70,16 +72,25 @@ class Channel:
             self._broken = "the connection was cut"
             raise RemoteProtocolError(self._broken)
 
-    def seal(self, data: Buffer) -> bytes:
-        """Return the bytes that carry `data`, in as many messages as it takes; none for no data."""
+    def seal(self, data: Buffer) -> memoryview:
+        """Return the bytes that carry `data`, in as many messages as it takes; none for no data.
+
+        They are valid until the next call: large data are sealed without allocating each time.
+        """
         if self._send is None:
             raise LocalProtocolError("the handshake is not done")
-        parts = []
         view = memoryview(data)
+        size = len(view) + _AROUND * -(-len(view) // DATA_SIZE_MAX)
+        if len(self._sealed) < size:
+            self._sealed = memoryview(bytearray(size))
+        at = 0
         for start in range(0, len(view), DATA_SIZE_MAX):
-            piece = bytes(view[start : start + DATA_SIZE_MAX])
-            parts.append(_frame(self._send.encrypt(piece)))
-        return b"".join(parts)
+            piece = view[start : start + DATA_SIZE_MAX]
+            end = at + _AROUND + len(piece)
+            self._sealed[at : at + 2] = (len(piece) + TAG_SIZE).to_bytes(2, "big")
+            self._send.encrypt_into(self._sealed[at + 2 : end], piece)
+            at = end
+        return self._sealed[:size]
 
     def end(self) -> bytes:
         """Return the bytes that end the stream in this direction."""
@@ -87,16 +98,16 @@ class Channel:
             raise LocalProtocolError("the handshake is not done")
         return _frame(self._send.encrypt(b""))
 
-    def _take(self, body: bytes, out: list[bytes]) -> None:
+    def _take(self, body: memoryview, out: list[bytes | bytearray]) -> None:
         if self.peer_ended:
             raise RemoteProtocolError("a message after the end of the stream")
         if self._receive is not None:
-            data = self._receive.decrypt(body)
+            data = self._receive.decrypt_fast(body)
             self.peer_ended = not data
             if data:
                 out.append(data)
             return
-        if self._handshake.read(body):
+        if self._handshake.read(bytes(body)):
             raise RemoteProtocolError("a handshake message with a payload")
         if not self._handshake.initiator:
             self.answer = _frame(self._handshake.write())

@@ -15,16 +15,22 @@ class FrameBuffer:
     def __init__(self, *, prefix_size: int, body_size_max: int) -> None:
         self._prefix_size = prefix_size
         self.body_size_max = body_size_max
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
         self._start = 0
 
     def feed(self, data: Buffer) -> None:
-        """Add received bytes. Take all bodies before feeding again: that is what bounds memory."""
-        if self._start:
-            # a new buffer: bodies handed out earlier are views of the old one
-            self._data = self._data[self._start :]
-            self._start = 0
-        self._data += data
+        """Add received bytes, which are the buffer's own from now on.
+
+        Take all bodies before feeding again: that is what bounds memory.
+        """
+        # a new buffer each time: bodies handed out earlier are views of the old one
+        if self.at_boundary:
+            self._data = bytes(data) if isinstance(data, memoryview) else data
+        elif self._start or isinstance(self._data, bytes):
+            self._data = bytearray().join((memoryview(self._data)[self._start :], data))
+        else:
+            self._data += data
+        self._start = 0
 
     def next_body(self) -> memoryview | None:
         """Return the next complete body, or None when more bytes are needed.

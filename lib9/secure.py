@@ -37,13 +37,14 @@ class SecureStream(trio.abc.HalfCloseableStream):
         channel: Channel,
         *,
         verdict_due: bool,
-        ahead: Sequence[bytes] = (),
+        ahead: Sequence[bytes | bytearray] = (),
     ) -> None:
         """Wrap an open channel; `ahead` are messages that came in already."""
         self._transport = transport
         self._channel = channel
         self._verdict_due = verdict_due
-        self._data = memoryview(b"")
+        self._data: bytes | bytearray = b""  # of it, what is behind `_at` was not yet asked for
+        self._at = 0
         self._ahead = list(reversed(ahead))
         self._sending = _Turn("another task is sending")
         self._receiving = _Turn("another task is receiving")
@@ -75,7 +76,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
             self._check_open()
             await self._transport.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Return bytes, or b"" after the peer ended the stream.
 
         trio.BrokenResourceError from RemoteProtocolError when the connection was cut or tampered
@@ -87,14 +88,12 @@ class SecureStream(trio.abc.HalfCloseableStream):
             self._check_open()
             if self._data or self._ahead or self._channel.peer_ended:
                 await trio.lowlevel.checkpoint()
-            while not self._data:
-                if (message := await self._next_message()) is None:
+            if not self._data:
+                message = await self._next_message()
+                if message is None:
                     return b""
-                self._data = memoryview(message)
-            size = max_bytes or len(self._data)
-            out = bytes(self._data[:size])
-            self._data = self._data[size:]
-            return out
+                self._data, self._at = message, 0
+            return self._take(max_bytes or len(self._data))
 
     async def send_eof(self) -> None:
         """End the stream in this direction; receiving goes on."""
@@ -125,13 +124,22 @@ class SecureStream(trio.abc.HalfCloseableStream):
         if self._closed:
             raise trio.ClosedResourceError("the stream was closed here")
 
-    async def _send(self, sealed: bytes) -> None:
+    def _take(self, size: int) -> bytes | bytearray:
+        data, end = self._data, self._at + size
+        if end >= len(data):
+            self._data = b""
+            return data[self._at :] if self._at else data
+        out = data[self._at : end]
+        self._at = end
+        return out
+
+    async def _send(self, sealed: Buffer) -> None:
         # a message sent in part can never be completed: the stream stays broken in this direction
         self._send_broken = True
         await self._transport.send_all(sealed)
         self._send_broken = False
 
-    async def _next_message(self) -> bytes | None:
+    async def _next_message(self) -> bytes | bytearray | None:
         """Return the next message, None after the peer's end."""
         try:
             while True:
@@ -211,7 +219,7 @@ async def accept(
     channel = Channel(static)
     try:
         with trio.fail_after(HANDSHAKE_SECONDS_MAX):
-            messages: list[bytes] = []
+            messages: list[bytes | bytearray] = []
             while not messages:
                 await _receive(transport, channel)
                 messages = channel.messages()
@@ -222,7 +230,8 @@ async def accept(
                 service = _service(messages[0])
                 peer = admit(channel.remote_static, service)
             except Refused as refused:
-                await transport.send_all(channel.seal(_NO + str(refused).encode()) + channel.end())
+                await transport.send_all(channel.seal(_NO + str(refused).encode()))
+                await transport.send_all(channel.end())
                 raise
             await transport.send_all(channel.seal(_YES))
     except BaseException:
@@ -240,18 +249,18 @@ async def _receive(transport: trio.abc.Stream, channel: Channel) -> None:
         channel.connection_ended()
 
 
-def _check_silent(messages: list[bytes]) -> None:
+def _check_silent(messages: list[bytes | bytearray]) -> None:
     if messages:
         raise RemoteProtocolError("a message before we named a service")
 
 
-def _service(message: bytes) -> str:
+def _service(message: bytes | bytearray) -> str:
     if len(message) > SERVICE_SIZE_MAX or not message.isascii():
         raise RemoteProtocolError("the first message names no service")
     return message.decode("ascii")
 
 
-def _check_verdict(message: bytes) -> None:
+def _check_verdict(message: bytes | bytearray) -> None:
     if message.startswith(_NO):
         raise Refused(message[len(_NO) :].decode(errors="replace"))
     if message != _YES:

@@ -125,7 +125,7 @@ class Conversation:
             return self._connection.requests_open > 0
         if not data:
             return False
-        self._connection.feed(bytes(data))
+        self._connection.feed(data)
         for event in self._connection.events():
             await self._accept(event, requests)
         return True

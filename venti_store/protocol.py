@@ -118,17 +118,17 @@ class Connection:
         """Return the bytes that tell the peer its request made no sense."""
         return self._frame(malformed.tag, wire.Error(malformed.reason, wire.Fault.BAD_REQUEST))
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take bytes from the peer; RemoteProtocolError if its version line is not for us."""
         if self.state is State.LINE:
-            found = self._line.feed(data)
+            found = self._line.feed(bytes(data))
             if found is None:
                 return
             self._head, data = found
             self._version = versions.choose(self._head, self._offered)
             self.state = State.HELLO
         if self._frames is None:
-            data = self._settle_framing(self._early + data)
+            data = self._settle_framing(self._early + data if self._early else data)
         if self._frames is not None:
             self._frames.feed(data)
 
@@ -145,14 +145,14 @@ class Connection:
             refused = self._accept(tag, message)
             yield refused or Received(tag, message)
 
-    def _settle_framing(self, data: bytes) -> bytes:
+    def _settle_framing(self, data: bytes | bytearray) -> bytes | bytearray:
         """Decide the framing from the first two bytes and return what to feed to it."""
         version = self.version
         if self._role is Role.SERVER:
             if len(data) < 2:
-                self._early = data
+                self._early = bytes(data)
                 return b""
-            version = versions.framed_as(version, data[:2], self._head, self._offered)
+            version = versions.framed_as(version, bytes(data[:2]), self._head, self._offered)
         self._version, self._early = version, b""
         self._frames = FrameBuffer(
             prefix_size=version.prefix_size, body_size_max=version.body_size_max

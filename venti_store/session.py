@@ -205,11 +205,11 @@ class Session:
         self._room.unpark_all()
 
 
-async def _receive(stream: trio.abc.Stream) -> bytes:
+async def _receive(stream: trio.abc.Stream) -> bytes | bytearray:
     data = await stream.receive_some(RECEIVE_SIZE)
     if not data:
         raise SessionLost("the connection ended")
-    return bytes(data)
+    return data
 
 
 def _lost(error: Exception) -> SpawngridError:
