@@ -23,9 +23,11 @@ from venti_store.hashtree.cache import PointerCache
 from venti_store.hashtree.entry import Entry
 from venti_store.hashtree.read import leaf_keys, read_blocks
 from venti_store.interfaces import BlockStore
+from venti_store.score import Score
 
 FAULT_SECONDS_MAX: Final = 60.0  # a read that waits longer for a far store fails
 DIRECTORIES_MAX: Final = 64  # directories whose first names are remembered
+FOUND_MAX: Final = 512  # lookups remembered: one request often follows another for the same name
 BATCH_MIN: Final = 256  # names that are read together, where there are so many
 TOLD_MAX: Final = 256  # messages that are not logged again and again
 _ZEROS: Final = memoryview(bytes(1 << 20))
@@ -36,12 +38,21 @@ Part = bytes | memoryview
 log = logging.getLogger(__name__)
 
 
+StreamsKey = tuple[Score | None, Score | None, int]
+
+
 class Streams(NamedTuple):
     """What the base has of a directory; `offset` is added to its qids."""
 
     source: Entry | None
     meta: Entry | None
     offset: int
+
+    @property
+    def key(self) -> StreamsKey:
+        """What tells it from others; cheap to hash."""
+        source, meta = self.source, self.meta
+        return source.score if source else None, meta.score if meta else None, self.offset
 
 
 def zeros(size: int) -> list[Part]:
@@ -69,7 +80,8 @@ class Base:
         self.links: Links | None = None
         self._owners = owners
         self._seconds = fault_seconds
-        self._directories: OrderedDict[Streams, Directory] = OrderedDict()
+        self._directories: OrderedDict[StreamsKey, Directory] = OrderedDict()
+        self._found: dict[tuple[StreamsKey, bytes], Node | None] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
         self.faults_failed = 0
 
@@ -77,6 +89,7 @@ class Base:
         """Take other links streams; directories resolve linked names through them from now on."""
         self.links = Links(self.store, *streams, report=self.report) if streams else None
         self._directories.clear()
+        self._found.clear()
 
     async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what a read of the base gives; OSError EIO if it fails or takes too long."""
@@ -108,7 +121,8 @@ class Base:
             log.error("%s", message)
 
     def directory(self, streams: Streams) -> Directory:
-        directory = self._directories.get(streams)
+        key = streams.key
+        directory = self._directories.get(key)
         if directory is None:
             directory = Directory(
                 self.store,
@@ -120,14 +134,21 @@ class Base:
                 report=self.report,
                 cache=self.cache,
             )
-            self._directories[streams] = directory
+            self._directories[key] = directory
             if len(self._directories) > DIRECTORIES_MAX:
                 self._directories.popitem(last=False)
-        self._directories.move_to_end(streams)
+        self._directories.move_to_end(key)
         return directory
 
     async def lookup(self, streams: Streams, name: bytes) -> Node | None:
-        return await self.wait(self.directory(streams).lookup(name))
+        place = streams.key, name
+        if place in self._found:
+            return self._found[place]
+        node = await self.wait(self.directory(streams).lookup(name))
+        if len(self._found) >= FOUND_MAX:
+            self._found.clear()
+        self._found[place] = node
+        return node
 
     async def entries(
         self, streams: Streams, after: bytes

@@ -26,6 +26,7 @@ NAME_MAX: Final = 255
 UNIT: Final = 64 << 10  # bytes in a unit of a layer, and in a data block of a new native file
 RECORD_ROOM: Final = 2048  # bytes that a new inode and its name may take in the metadata
 PAGE: Final = 4096
+STREAMS_MAX: Final = 1024  # directories whose packed entries are kept unpacked
 
 
 class Place(NamedTuple):
@@ -53,6 +54,7 @@ class Overlay:
         self.clock = clock
         self.block_size = UNIT if base.family.size != 20 else 8192
         self.saves = 0
+        self._streams: dict[tuple[bytes, bytes, int], Streams] = {}
         self.removed_names: set[Place] | None = None  # while a save runs: names dropped since
         self.snapshot = snapshot
         root = self.table.root()
@@ -134,7 +136,14 @@ class Overlay:
             raise OSError(ENOTDIR, "not a directory")
         if not record.meta:
             return None
-        return Streams(self.unpack(record.content), self.unpack(record.meta), record.rdev)
+        packed = record.content, record.meta, record.rdev
+        streams = self._streams.get(packed)
+        if streams is None:
+            streams = Streams(self.unpack(record.content), self.unpack(record.meta), record.rdev)
+            if len(self._streams) >= STREAMS_MAX:
+                self._streams.clear()
+            self._streams[packed] = streams
+        return streams
 
     # names
 
@@ -320,15 +329,18 @@ class Change:
     def apply(self) -> None:
         """Make the mutation. OSError ENOSPC: the disk is full, and nothing has changed."""
         scratch, ops = self.overlay.scratch, self.ops
-        for ino, inode in self._inodes.items():
-            version = scratch.next_version()
-            ops.append(
-                put(records.inode_key(ino), records.pack_inode(inode._replace(version=version)))
-            )
+        inodes = {
+            ino: inode._replace(version=scratch.next_version())
+            for ino, inode in self._inodes.items()
+        }
+        for ino, inode in inodes.items():
+            ops.append(put(records.inode_key(ino), records.pack_inode(inode)))
         for place, child in self._names.items():
             key = records.name_key(*place)
             ops.append(delete(key) if child is None else put(key, records.pack_number(child)))
         scratch.apply(ops)
+        for ino, inode in inodes.items():
+            scratch.remember(ino, inode)
         scratch.files.condemn(self._condemned)
         removed = self.overlay.removed_names
         if removed is not None:

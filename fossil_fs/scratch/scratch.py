@@ -29,7 +29,8 @@ from lib9.waiting import in_thread
 
 CHANGES_MAX: Final = 10_000  # mutations between two commits: what a resume has to replay
 COMPACT_MIN: Final = 1 << 20  # bytes of free pages that are worth a copy of the metadata
-_BATCH: Final = 1000
+INODES_MAX: Final = 4096  # records kept unpacked
+_INODE: Final = ord("i")
 
 
 class Records(View):
@@ -87,11 +88,26 @@ class Scratch(Records):
             self.budget = Budget(self.identity.size)
             self.frozen_below = 0  # layers with a lower number are read by a save: leave them alone
             self._snapshots = 0
+            self._inodes: dict[int, Inode | None] = {}  # as they stand, None: no record
             self._version = self.metadata.generation << 32
             self._layers = self._recover()
         except BaseException:
             os.close(self._lock)
             raise
+
+    def inode(self, ino: int) -> Inode | None:
+        try:
+            return self._inodes[ino]
+        except KeyError:
+            inode = super().inode(ino)
+            if len(self._inodes) >= INODES_MAX:
+                self._inodes.clear()
+            self._inodes[ino] = inode
+            return inode
+
+    def remember(self, ino: int, inode: Inode) -> None:
+        """Keep an inode that was just put, so that it need not be unpacked."""
+        self._inodes[ino] = inode
 
     @property
     def transaction(self) -> object:  # the metadata replaces it at each commit
@@ -158,6 +174,9 @@ class Scratch(Records):
     def apply(self, ops: Sequence[Op]) -> None:
         """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full."""
         self.metadata.apply(ops)
+        for op in ops:
+            if op.key[0] == _INODE:
+                self._inodes.pop(records.unpack_number(op.key[1:]), None)
         if self._overdue():
             self.commit()
 
