@@ -58,4 +58,9 @@ def _pieces(text: str) -> Iterable[str]:
 def _one_of(members: str) -> str:
     negated = members[0] in "!^"
     inside = re.sub(r"([\\\[\]&~|^])", r"\\\1", members[negated:])
-    return f"(?!/)[{'^' if negated else ''}{inside}]"
+    regex = f"(?!/)[{'^' if negated else ''}{inside}]"
+    try:
+        re.compile(regex)
+    except re.error:  # a range that ends before it begins
+        return "(?!)"
+    return regex
