@@ -1,4 +1,4 @@
-"""A file system in memory, for tests of the engine: run as a program, it serves one mount.
+"""A file system in memory, for tests of the engine (memfsd.py serves it).
 
 Files are sparse, in pages of 4 KiB as tmpfs has them. Some names at the root are special:
 `hub` (a read waits for the next write), `ctl` (keeps what was last written, true length, not cached),
@@ -8,9 +8,7 @@ The root's `user.trail` says what was called since it was last asked,
 its `user.waiting` how many reads wait.
 """
 
-import argparse
 import os
-import signal
 import stat
 import time
 from collections.abc import Iterable, Sequence
@@ -26,12 +24,10 @@ from lib9.fuse.interface import (
     Changes,
     FsStats,
     Listed,
-    MountOptions,
     OpenFile,
     Operations,
     Poller,
 )
-from lib9.fuse.session import Served, serve
 
 PAGE = 4096
 ZEROS = bytes(65536)
@@ -461,56 +457,3 @@ class MemFs(Operations):
 
     async def destroy(self) -> None:
         self.destroyed = True
-
-
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser()
-    made.add_argument("mountpoint")
-    made.add_argument("--stock", action="store_true")
-    made.add_argument("--option", action="append", default=[], help="NAME or NAME=VALUE")
-    made.add_argument(
-        "--populate", type=int, default=0, help="files of 4 KiB in each of 40 folders"
-    )
-    made.add_argument("--keep", type=float, default=86400.0)
-    return made
-
-
-def options_of(words: Sequence[str]) -> MountOptions:
-    options = MountOptions("memfs", "memfs")
-    for word in words:
-        name, _, value = word.partition("=")
-        setattr(options, name, int(value or 1))
-    return options
-
-
-async def main(arguments: argparse.Namespace) -> None:
-
-    fs = MemFs(keep_seconds=arguments.keep)
-
-    if arguments.populate:
-        fs.populate(arguments.populate)
-
-    def ready(served: Served) -> None:
-        print(f"ready engine={served.engine} minor={served.minor}", flush=True)
-
-    async with trio.open_nursery() as nursery:
-
-        async def stop() -> None:
-            with trio.open_signal_receiver(signal.SIGTERM) as signals:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-
-        nursery.start_soon(stop)
-        await serve(
-            fs,
-            os.fsencode(arguments.mountpoint),
-            options_of(arguments.option),
-            ready=ready,
-            stock=arguments.stock,
-        )
-        nursery.cancel_scope.cancel()
-    print(f"destroyed={fs.destroyed} inodes={len(fs.inodes)}", flush=True)
-
-
-if __name__ == "__main__":
-    trio.run(main, parser().parse_args())

@@ -38,7 +38,7 @@ class Memfs:
     ) -> None:
         self.point = point
         self.log_path = point.parent / f"{point.name}.log"
-        command = [sys.executable, "-m", "tests.lib9.memfs", str(point), *arguments]
+        command = [sys.executable, "-m", "tests.lib9.memfsd", str(point), *arguments]
         command += ["--stock"] if engine == "stock" else []
         for option in options:
             command += ["--option", option]

@@ -230,12 +230,12 @@ import trio
 from lib9.fuse.attach import attach
 from lib9.fuse.errors import MountFailed
 from lib9.fuse.interface import MountOptions
-from tests.lib9 import memfs
+from tests.lib9 import memfsd
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 """
-SERVE = "trio.run(memfs.main, memfs.parser().parse_args())"
+SERVE = "trio.run(memfsd.main, memfsd.parser().parse_args())"
 REFUSED = """
 try:
     attach(b"/usr", MountOptions("m", "m"))
