@@ -41,6 +41,9 @@ docs: $(VENV)/ready  ## HTML, man pages and bash completion, into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b man docs docs/_build/man
 	$(BIN)/python -m docs._ext.completion docs/_build/completion
 
+fuzz: $(VENV)/ready  ## random input against every decoder, FUZZ_SECONDS (20) for each
+	$(BIN)/python -m tests.fuzz
+
 bench: $(VENV)/ready  ## the figures, beside the peers' (a table, and bench-results/results.jsonl)
 	tools/setup test bench
 	$(BIN)/python -m tests.bench

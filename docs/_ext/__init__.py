@@ -12,12 +12,14 @@ def write_pages(docs: Path) -> None:
     from .commands import commands
     from .errors import errors_page
     from .pages import command_page
+    from .wire import wire_page
 
     found = commands()
     folder = docs / "reference" / "commands"
     folder.mkdir(exist_ok=True)
     wanted = {folder / f"{command.name}.md": command_page(command) for command in found}
     wanted[docs / "reference" / "errors.md"] = errors_page()
+    wanted[docs / "reference" / "wire.md"] = wire_page()
     for old in set(folder.glob("*.md")) - set(wanted):
         old.unlink()
     for path, text in wanted.items():
