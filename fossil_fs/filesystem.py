@@ -20,6 +20,7 @@ from fossil_fs.scratch.errors import ScratchForeign
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.snapshot import open_snapshot
 from lib9.fuse.interface import (
+    UNKNOWN_ID,
     Attributes,
     Buffer,
     Caller,
@@ -158,7 +159,10 @@ class FossilFilesystem(Operations):
         await self._xattrs.set(ino, name, value, flags)
 
     async def listxattr(self, ino: int, who: Caller) -> Sequence[bytes]:
-        return await self._xattrs.names(ino)
+        names = await self._xattrs.names(ino)
+        if who.uid in (0, UNKNOWN_ID):
+            return names
+        return [name for name in names if not name.startswith(b"trusted.")]
 
     async def removexattr(self, ino: int, name: bytes, who: Caller) -> None:
         await self._xattrs.remove(ino, name)

@@ -1,4 +1,4 @@
-"""Extended attributes as bytes: sorted by name, each as name length u8, value length u16, both.
+"""Extended attributes as bytes: sorted by name, each as name length u8, value length u32, both.
 
 The same form stands inline in section 0x55 and, when it is long, alone in a stream.
 """
@@ -13,7 +13,12 @@ Xattrs = tuple[tuple[bytes, bytes], ...]
 INLINE_MAX: Final = 1024  # bytes of the packed form in a DirEntry; more goes to a stream
 STREAM_MAX: Final = 4 << 20  # bytes; Linux lists at most 64 KiB of names, each with up to 64 KiB
 
-_HEAD = struct.Struct(">BH")
+_HEAD = struct.Struct(">BI")
+
+
+def packed_size(name: bytes, value: bytes) -> int:
+    """Return what one attribute adds to the packed form."""
+    return _HEAD.size + len(name) + len(value)
 
 
 def pack_xattrs(xattrs: Xattrs) -> bytes:

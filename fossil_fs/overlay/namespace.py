@@ -69,6 +69,8 @@ class Namespace:
         acls: dict[bytes, bytes] = {}
         if default is not None:
             mode, acls = acl.inherit(default, mode)
+        elif target is None:
+            mode &= ~who.umask
         change = Change(overlay)
         ino = overlay.fresh_number()
         parent = change.inode(place.directory)

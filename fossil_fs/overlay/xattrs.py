@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from errno import E2BIG, EEXIST, EINVAL, ENODATA, ENOSPC, ERANGE
 
-from fossil_fs.format.xattrs import STREAM_MAX, Xattrs, pack_xattrs
+from fossil_fs.format.xattrs import STREAM_MAX, Xattrs, packed_size
 from fossil_fs.overlay import acl
 from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
 from fossil_fs.scratch import records
@@ -14,6 +14,7 @@ from fossil_fs.scratch.scratch import Records
 CREATE, REPLACE = 1, 2
 NAME_MAX = 255
 VALUE_MAX = 64 << 10
+SIZES_MAX = 1024  # inodes whose attributes' total size is remembered
 
 
 class ExtendedAttributes:
@@ -21,6 +22,7 @@ class ExtendedAttributes:
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
+        self._sizes: dict[int, int] = {}  # packed bytes of inodes whose attributes are here
 
     async def get(self, ino: int, name: bytes) -> bytes:
         overlay = self._overlay
@@ -53,7 +55,7 @@ class ExtendedAttributes:
         """Set one; `flags`: CREATE, REPLACE."""
         if not name or len(name) > NAME_MAX:
             raise OSError(ERANGE, "name")
-        if len(value) > VALUE_MAX - 1:
+        if len(value) > VALUE_MAX:
             raise OSError(E2BIG, "value")
         await self._take_here(ino)
         overlay = self._overlay
@@ -65,7 +67,12 @@ class ExtendedAttributes:
             raise OSError(EEXIST, "attribute")
         if flags & REPLACE and old is None:
             raise OSError(ENODATA, "attribute")
+        before = 0 if old is None else packed_size(name, old)
+        size = self._size(ino) - before + packed_size(name, value)
+        if size > STREAM_MAX:
+            raise OSError(ENOSPC, "attributes")
         overlay.scratch.admit(RECORD_ROOM + len(value), inline=True)
+        self._sizes.pop(ino, None)
         change = Change(overlay)
         inode = change.inode(ino)
         op = put(key, value)
@@ -77,13 +84,28 @@ class ExtendedAttributes:
         change.ops.append(op)
         change.set(ino, inode._replace(ctime_ns=change.now))
         change.apply()
+        if name != acl.ACCESS:
+            self._sizes[ino] = size
+
+    def _size(self, ino: int) -> int:
+        """Return how many bytes the attributes of an inode, all here, take in the tree."""
+        size = self._sizes.get(ino)
+        if size is None:
+            found = self._overlay.scratch.scan(records.xattr_key(ino, b""))
+            size = sum(packed_size(name, value) for name, value in found)
+        if len(self._sizes) >= SIZES_MAX:
+            self._sizes.clear()
+        return size
 
     async def remove(self, ino: int, name: bytes) -> None:
         await self._take_here(ino)
         overlay = self._overlay
         key = records.xattr_key(ino, name)
         if overlay.scratch.get(key) is None:
+            if name in (acl.ACCESS, acl.DEFAULT):
+                return  # an ACL that says nothing beyond the mode is there all the same
             raise OSError(ENODATA, "attribute")
+        self._sizes.pop(ino, None)
         change = Change(overlay)
         change.set(ino, change.inode(ino)._replace(ctime_ns=change.now))
         change.ops.append(delete(key))
@@ -118,8 +140,7 @@ class ExtendedAttributes:
             xattrs = await self._of_base(ino)
             if overlay.inode(ino) != seen:
                 continue
-            if len(pack_xattrs(xattrs)) > STREAM_MAX:
-                raise OSError(ENOSPC, "attributes")
+            self._sizes.pop(ino, None)
             change = Change(overlay)
             inode = change.inode(ino)
             change.ops += [put(records.xattr_key(ino, name), value) for name, value in xattrs]

@@ -22,6 +22,7 @@ FLAGS = {
         0: "ASYNC_READ",
         3: "ATOMIC_O_TRUNC",
         5: "BIG_WRITES",
+        6: "DONT_MASK",
         12: "AUTO_INVAL_DATA",
         13: "DO_READDIRPLUS",
         15: "ASYNC_DIO",
@@ -61,6 +62,7 @@ def wanted(options: MountOptions) -> int:
         "ATOMIC_O_TRUNC": not options.no_open,
         "WRITEBACK_CACHE": options.writeback_cache,
         "POSIX_ACL": options.posix_acl,
+        "DONT_MASK": options.posix_acl,
         "ALLOW_IDMAP": options.idmapped and options.default_permissions,
     }
     return sum(FLAGS[name] for name in (*_ALWAYS, *(n for n, wish in names.items() if wish)))

@@ -49,7 +49,8 @@ class Caller:
     """Who asks: ids as the kernel gives them to the daemon; `pid` 0 where it is not known.
 
     With `MountOptions.idmapped` the kernel tells uid and gid only where something is made: else
-    both are UNKNOWN_ID.
+    both are UNKNOWN_ID. The kernel has taken `umask` off a mode, but not with `posix_acl`: there the
+    file system does it, because a default ACL counts instead.
     """
 
     uid: int

@@ -327,7 +327,7 @@ async def test_xattrs(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
     for n in range(300):
         await fs.fs.setxattr(ino, b"user.%03d" % n, b"v" * n, 1, ME)
     await fails(errno.EEXIST, fs.fs.setxattr(ino, b"user.007", b"", 1, ME))
-    await fails(errno.E2BIG, fs.fs.setxattr(ino, b"user.a", bytes(65536), 0, ME))
+    await fails(errno.E2BIG, fs.fs.setxattr(ino, b"user.a", bytes(65537), 0, ME))
     await same_after_save(fs, store, tmp_path)
     ino = await fs.ino("f")
     assert len(await fs.fs.listxattr(ino, ME)) == 300
@@ -338,6 +338,23 @@ async def test_xattrs(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
     ino = await fs.ino("f")
     assert len(await fs.fs.listxattr(ino, ME)) == 299
     assert await fs.fs.getxattr(ino, b"user.100", ME) == b"new"
+
+
+async def test_xattrs_stay_below_what_a_save_can_keep(
+    fs: Driver, store: MemoryStore, tmp_path: Path
+) -> None:
+    ino = await fs.put("f", b"")
+    for n in range(63):
+        await fs.fs.setxattr(ino, b"user.%d" % n, bytes(65536), 0, ME)
+    await fails(errno.ENOSPC, fs.fs.setxattr(ino, b"user.63", bytes(65536), 0, ME))
+    await fs.fs.setxattr(ino, b"user.0", bytes(65536), 0, ME)
+    await fs.fs.setxattr(ino, b"user.0", b"", 0, ME)
+    await fs.fs.setxattr(ino, b"user.63", bytes(65535), 0, ME)
+    await fs.fs.removexattr(ino, b"user.1", ME)
+    await same_after_save(fs, store, tmp_path)
+    ino = await fs.ino("f")
+    await fs.fs.setxattr(ino, b"user.1", bytes(65536), 0, ME)
+    await fails(errno.ENOSPC, fs.fs.setxattr(ino, b"user.0", bytes(65536), 0, ME))
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:

@@ -103,8 +103,8 @@ def test_links(inodes: dict[int, Node], data: st.DataObject) -> None:
 
 
 GOLDEN = {
-    "blake3": "ba615064abfff2563ec779252867ca7eeaae4cc835ac0d3fc50538f57cb3e831",
-    "sha1": "354af927ef7a3f463534ceccb1460264809e5e1f",
+    "blake3": "7ae21eb12664d8adbc3770c490ce3afdf5024a6848e59a71326ed5c4d3271e39",
+    "sha1": "53d339469b810eacb55fed8cf96d96c1195fae32",
 }
 
 
