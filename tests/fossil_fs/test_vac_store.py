@@ -14,7 +14,7 @@ from fossil_fs.ingest.options import Options
 from fossil_fs.ingest.report import Report
 from fossil_fs.ingest.workers import START_FILES, WorkerLost, _Worker
 from lib9.waiting import run_now
-from tests.fossil_fs.trees import SCRIPTS, differs, run, vac_tree
+from tests.fossil_fs.trees import SCRIPTS, differs, next_tick, run, vac_tree
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
 from venti_store.stores.lmdb import LmdbStore, create
@@ -203,3 +203,29 @@ def test_blocks_are_there_before_the_root(many: Path) -> None:
     store = Watched()
     vac_tree(store, many, readers=2)
     assert store.synced == 2
+
+
+def test_a_store_behind_a_server_gives_the_same_score(many: Path, home: Path) -> None:
+    run("venti", "init", home / "store")
+    address = f"unix!{home}/socket"
+    server = subprocess.Popen(
+        [SCRIPTS / "venti", "serve", "--listen", address, home / "store"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline().strip() == address
+        next_tick(home)
+        score = run("vac", "-a", "many", "-s", address, many).stdout.strip()
+        assert score == f"vac:{vac_tree(MemoryStore(), many).score.hex()}"
+        again = run("vac", "-a", "many", "-s", address, many)
+        assert (again.stdout.strip(), "nothing changed" in again.stderr) == (score, True)
+        (many / "d1" / "f1").write_text("changed")
+        assert run("vac", "-a", "many", "-s", address, many).stdout.strip() != score
+        run("unvac", "-s", address, "many", home / "out")
+        assert differs(many, home / "out") == []
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    assert run("venti", "check", "-s", home / "store").returncode == 0
