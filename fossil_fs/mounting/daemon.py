@@ -55,6 +55,7 @@ class Daemon:
         self._saving = trio.Lock()
         self._halt = trio.CancelScope()
         self._started = time.time()
+        self._engine = ""
 
     def options(self) -> MountOptions:
         identity = self.scratch.identity
@@ -94,6 +95,7 @@ class Daemon:
             "saves": self.filesystem.overlay.saves,
             "failed": self.filesystem.overlay.base.faults_failed,
             "since": int(self._started),
+            "engine": self._engine,
         }
         return [f"{word}={value}" for word, value in facts.items()], ""
 
@@ -124,6 +126,7 @@ class Daemon:
 
         def announce(served: Served) -> None:
             identity = self.scratch.identity
+            self._engine = served.engine
             registry.add(
                 Running(
                     self.mounting.id,
