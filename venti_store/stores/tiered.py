@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import trio
 
 from lib9.errors import SpawngridError
-from lib9.waiting import in_thread
+from lib9.waiting import in_thread, in_trio
 from venti_store.interfaces import Block, BlockStore, Key
 from venti_store.stores.lmdb.cache import BlockCache
+from venti_store.stores.prefetch import Prefetcher
 
 log = logging.getLogger("venti")
 
@@ -22,14 +23,23 @@ log = logging.getLogger("venti")
 class TieredStore:
     """A BlockStore; closes both when it is closed."""
 
-    def __init__(self, near: BlockCache, far: BlockStore) -> None:
+    def __init__(self, near: BlockCache, far: BlockStore, *, ahead: bool = True) -> None:
+        """Put `near` before `far`. With `ahead`, metadata is fetched before it is asked for."""
         self.family = far.family
         self.near = near
         self.far = far
         self._coming: dict[Key, trio.Event] = {}
+        self._ahead = Prefetcher(far.family, self._fetch_ahead) if ahead else None
         self._closed = False
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
+        blocks = await self._get_many(keys)
+        if self._ahead is not None and in_trio():
+            for key, block in zip(keys, blocks, strict=True):
+                self._ahead.look(key, block)
+        return blocks
+
+    async def _get_many(self, keys: Sequence[Key]) -> list[bytes]:
         found: dict[Key, bytes] = {}
         wanted = []
         for key in dict.fromkeys(keys):
@@ -64,18 +74,21 @@ class TieredStore:
         if self._closed:
             return
         self._closed = True
+        if self._ahead is not None:
+            self._ahead.close()
         try:
             await self.far.aclose()
         finally:
             self.near.close()
 
-    async def prefetch(self, keys: Sequence[Key]) -> dict[Key, bytes]:
-        """Return the blocks, from near or far; those that cannot be had are left out."""
+    async def _fetch_ahead(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """Return what can be had of these blocks; it is near then."""
+        if self._closed:
+            return {}
         try:
-            blocks = await self.get_many(keys)
+            return dict(zip(keys, await self._get_many(keys), strict=True))
         except SpawngridError:
             return {}
-        return dict(zip(keys, blocks, strict=True))
 
     async def _fetch(self, keys: list[Key]) -> dict[Key, bytes]:
         done = trio.Event()
