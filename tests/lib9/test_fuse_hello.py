@@ -2,6 +2,7 @@
 
 import ast
 import struct
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,12 @@ def test_a_handler_has_no_way_to_invalidate() -> None:
         }
         assert "pyfuse3" not in imported or path.name == "library.py"
     assert not [name for name in dir(interface.Operations) if "inval" in name]
+
+
+def test_the_page_names_every_option() -> None:
+    page = (TOP / "docs/reference/engine.md").read_text()
+    for field in fields(MountOptions):
+        assert f"\n| `{field.name}` | " in page, field.name
+    assert f"| {MountOptions('f', 's').max_tasks} |" in page
+    assert f"| {MountOptions('f', 's').read_ahead_kib} |" in page
+    assert f"| background requests | {hello.MAX_BACKGROUND} |" in page
