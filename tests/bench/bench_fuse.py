@@ -10,7 +10,7 @@ from tests.bench.rows import Row
 from tests.lib9.mounting import Memfs
 
 STOCK = "stock pyfuse3"
-FLAGS = "memfs, default_permissions, interruptible"
+FLAGS = "memfs, default_permissions"
 MIB = 1 << 20
 Work = Callable[[Path, int], None]
 
@@ -21,6 +21,7 @@ def run(ctx: Context) -> Iterable[Row]:
     yield against_stock(ctx, "open + read 4 KiB + close, cold", read_all, count, 0.6)
     yield against_stock(ctx, "create, write 4 KiB, close", create_all, count, 0.6)
     yield warm(ctx, count)
+    yield four_at_once(ctx, count)
     size = ctx.size(256 * MIB, 16 * MIB)
     yield stream(ctx, "write 1 MiB at a time", write_stream, size)
     yield stream(ctx, "read 1 MiB at a time, not cached", read_stream, size)
@@ -76,7 +77,7 @@ def read_stream(folder: Path, size: int) -> None:
 def against_stock(ctx: Context, name: str, work: Work, count: int, target: float) -> Row:
     """Each run works in a folder that the kernel has not seen yet."""
     with (
-        mounted(ctx, "shim", count, "interruptible") as ours,
+        mounted(ctx, "shim", count, "no_open") as ours,
         mounted(ctx, "stock", count) as theirs,
     ):
         folders = {"ours": iter(range(40)), "peer": iter(range(40))}
@@ -99,7 +100,7 @@ def against_stock(ctx: Context, name: str, work: Work, count: int, target: float
         target=target,
         target_is="ratio",
         cache="cold" if "cold" in name else "warm",
-        flags=f"{count} files; {FLAGS}",
+        flags=f"{count} files; {FLAGS}, no_open with the shim",
     )
 
 
@@ -124,6 +125,54 @@ def warm(ctx: Context, count: int) -> Row:
         target_is="ratio",
         flags=f"{count} files; memfs, default_permissions, no_open",
     )
+
+
+def four_at_once(ctx: Context, count: int) -> Row:
+    """Four processes in folders of their own, against one that does the work of all."""
+    with mounted(ctx, "shim", 1, "no_open") as memfs:
+        fresh = iter(range(10_000))
+
+        def new_folder() -> Path:
+            folder = memfs.point / f"four{next(fresh)}"
+            folder.mkdir()
+            return folder
+
+        def four() -> float:
+            folders = [new_folder() for _ in range(4)]
+
+            def work() -> None:
+                children = [fork_and_create(folder, count // 4) for folder in folders]
+                for child in children:
+                    os.waitpid(child, 0)
+
+            return ctx.microseconds(work, 1)() / count
+
+        def one() -> float:
+            folder = new_folder()
+            work = lambda: os.waitpid(fork_and_create(folder, count), 0)  # noqa: E731
+            return ctx.microseconds(work, 1)() / count
+
+        values = ctx.race({"ours": four, "peer": one})
+    return Row(
+        "engine: create, four processes",
+        "us",
+        values["ours"],
+        values["peer"],
+        "one process",
+        target=1.0,
+        target_is="ratio",
+        flags=f"{count} files in all; {FLAGS}, no_open",
+    )
+
+
+def fork_and_create(folder: Path, count: int) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            create_all(folder, count)
+        finally:
+            os._exit(0)
+    return child
 
 
 def stream(ctx: Context, name: str, work: Work, size: int) -> Row:
