@@ -498,13 +498,9 @@ static int get_time(PyObject *object, enum name name, uint64_t *seconds, uint32_
     return 1;
 }
 
-static int get_timeout(PyObject *object, uint64_t *seconds, uint32_t *nanoseconds)
+static int set_timeout(PyObject *value, uint64_t *seconds, uint32_t *nanoseconds)
 {
-    PyObject *value = PyObject_GetAttr(object, names[KEEP]);
-    if (!value)
-        return 0;
     double keep = PyFloat_AsDouble(value);
-    Py_DECREF(value);
     if (keep == -1.0 && PyErr_Occurred())
         return 0;
     if (!(keep > 0)) /* also what is not a number */
@@ -514,6 +510,14 @@ static int get_timeout(PyObject *object, uint64_t *seconds, uint32_t *nanosecond
     *seconds = (uint64_t)keep;
     *nanoseconds = (uint32_t)((keep - (double)*seconds) * 1e9);
     return 1;
+}
+
+static int get_timeout(PyObject *object, uint64_t *seconds, uint32_t *nanoseconds)
+{
+    PyObject *value = PyObject_GetAttr(object, names[KEEP]);
+    int set = value && set_timeout(value, seconds, nanoseconds);
+    Py_XDECREF(value);
+    return set;
 }
 
 static int get_attr(PyObject *object, struct attr *attr)
@@ -575,6 +579,17 @@ static PyObject *py_reply_entry(PyObject *self, PyObject *const *args, Py_ssize_
     uint64_t unique;
     struct entry_out entry;
     if (!enough(count, 2) || !get_unique(args[0], &unique) || !get_entry(args[1], &entry))
+        return NULL;
+    return send_struct(unique, &entry, sizeof entry);
+}
+
+/* Answer a lookup: there is no such name, and the kernel need not ask again for some seconds. */
+static PyObject *py_reply_missing(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    uint64_t unique;
+    struct entry_out entry = {0};
+    if (!enough(count, 2) || !get_unique(args[0], &unique)
+        || !set_timeout(args[1], &entry.entry_valid, &entry.entry_valid_nsec))
         return NULL;
     return send_struct(unique, &entry, sizeof entry);
 }
@@ -913,6 +928,7 @@ static PyMethodDef methods[] = {
     {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
     {"reply_error", FAST(py_reply_error), METH_FASTCALL, "(unique, errno)"},
     {"reply_entry", FAST(py_reply_entry), METH_FASTCALL, "(unique, attributes)"},
+    {"reply_missing", FAST(py_reply_missing), METH_FASTCALL, "(unique, seconds): no such name"},
     {"reply_attr", FAST(py_reply_attr), METH_FASTCALL, "(unique, attributes)"},
     {"reply_statx", FAST(py_reply_statx), METH_FASTCALL, "(unique, attributes)"},
     {"reply_open", FAST(py_reply_open), METH_FASTCALL, "(unique, handle, flags)"},

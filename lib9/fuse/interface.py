@@ -137,6 +137,7 @@ class MountOptions:
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
     suid: bool = False
     dev: bool = False
+    missing_keep_seconds: float = 0.0  # how long the kernel may know that a name is not there
     max_tasks: int = 1024
     read_ahead_kib: int = 2048
     extra: frozenset[str] = field(default_factory=frozenset)

@@ -215,7 +215,15 @@ class RawHandlers:
     # -- names ----------------------------------------------------------------------------------
 
     async def lookup(self, unique: int, who: Caller, parent: int, name: bytes) -> None:
-        self._shim.reply_entry(unique, await self._fs.lookup(parent, name, who))
+        try:
+            found = await self._fs.lookup(parent, name, who)
+        except FileNotFoundError:
+            keep = self._options.missing_keep_seconds
+            if keep <= 0:
+                raise
+            self._shim.reply_missing(unique, keep)
+        else:
+            self._shim.reply_entry(unique, found)
 
     async def mknod(
         self, unique: int, who: Caller, parent: int, mode: int, rdev: int, umask: int, name: bytes

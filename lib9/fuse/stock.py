@@ -159,6 +159,7 @@ class StockHandlers(pyfuse3.Operations):
         self._fs = operations
         self._on_init = on_init
         self._open = OpenFiles()
+        self._missing_keep_seconds = options.missing_keep_seconds
         self.enable_writeback_cache = options.writeback_cache
         self.enable_acl = options.posix_acl
 
@@ -174,7 +175,14 @@ class StockHandlers(pyfuse3.Operations):
 
     @_guarded
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        return entry_of(await self._fs.lookup(parent_inode, name, _caller(ctx)))
+        try:
+            return entry_of(await self._fs.lookup(parent_inode, name, _caller(ctx)))
+        except FileNotFoundError:
+            if self._missing_keep_seconds <= 0:
+                raise
+            missing = EntryAttributes()  # inode 0: no such name
+            missing.entry_timeout = self._missing_keep_seconds
+            return missing
 
     @_guarded
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:

@@ -141,6 +141,7 @@ class MemFs(Operations):
     async def lookup(self, parent: int, name: bytes, who: Caller) -> Attributes:
         ino = self.folder(parent).get(name)
         if ino is None:
+            self.trail.append(f"missing {name.decode(errors='replace')}")
             raise OSError(ENOENT, "no such name")
         node = self.inodes[ino]
         node.lookups += 1

@@ -248,3 +248,20 @@ def test_root_keeps_privileges_it_writes_to(memfs: Mounting) -> None:
     with file.open("ab") as stream:
         stream.write(b"more")
     assert stat.S_IMODE(file.stat().st_mode) == 0o6755
+
+
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_a_missing_name_may_be_remembered(memfs: Mounting, seconds: int) -> None:
+    mounted = memfs(f"missing_keep_seconds={seconds}")
+    name = mounted.point / "later"
+    for _ in range(5):
+        assert not name.exists()
+    asked = [line for line in mounted.trail() if line == "missing later"]
+    assert len(asked) == (1 if seconds else 5)
+    name.write_text("here")
+    assert name.read_text() == "here"
+    name.unlink()
+    assert not name.exists()
+    (mounted.point / "other").write_text("moved")
+    (mounted.point / "other").rename(name)
+    assert name.read_text() == "moved"
