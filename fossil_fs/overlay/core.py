@@ -8,7 +8,6 @@ import stat
 import time
 from collections.abc import Callable
 from errno import EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ESTALE
-from math import lcm
 from secrets import randbits
 from typing import Final, NamedTuple
 
@@ -23,9 +22,8 @@ from fossil_fs.snapshot import Snapshot
 from venti_store.hashtree.entry import Entry, pack_entry, unpack_entry
 
 NAME_MAX: Final = 255
-UNIT: Final = 64 << 10  # bytes in a unit of a layer, and in a data block of a new native file
+BLOCK: Final = 64 << 10  # bytes in a data block of a new native file
 RECORD_ROOM: Final = 2048  # bytes that a new inode and its name may take in the metadata
-PAGE: Final = 4096
 STREAMS_MAX: Final = 1024  # directories whose packed entries are kept unpacked
 
 
@@ -52,7 +50,7 @@ class Overlay:
         self.family = base.family
         self.table = Table()
         self.clock = clock
-        self.block_size = UNIT if base.family.size != 20 else 8192
+        self.block_size = BLOCK if base.family.size != 20 else 8192
         self.saves = 0
         self._streams: dict[tuple[bytes, bytes, int], Streams] = {}
         self.removed_names: set[Place] | None = None  # while a save runs: names dropped since
@@ -85,7 +83,6 @@ class Overlay:
 
     def from_node(self, known: Known) -> Inode:
         node = self.node(known.ino)
-        entry = node.content
         return Inode(
             version=0,
             mode=node.mode,
@@ -101,17 +98,12 @@ class Overlay:
             qid=node.qid,
             link=-1 if node.link is None else node.link,
             subdirs=known.subdirs,
-            unit=self.unit(None if node.is_dir else entry),
             flags=LINK_IN_BASE if node.link is not None else 0,
-            content=self.pack(entry),
+            content=self.pack(node.content),
             meta=self.pack(node.meta),
             xattr_stream=self.pack(node.xattr_stream),
             layers=(),
         )
-
-    def unit(self, entry: Entry | None) -> int:
-        """Return the bytes in a unit of a layer above a stream: whole blocks and whole pages."""
-        return lcm(self.block_size if entry is None else entry.dsize, PAGE)
 
     def pack(self, entry: Entry | None) -> bytes:
         return b"" if entry is None else pack_entry(self.family, entry)

@@ -30,7 +30,7 @@ def visible_base(layers: Sequence[Layer], size: int) -> int:
 
 
 def segments(
-    files: DataFiles, layers: Sequence[Layer], base_size: int, unit: int, start: int, end: int
+    files: DataFiles, layers: Sequence[Layer], base_size: int, start: int, end: int
 ) -> list[Segment]:
     """Return where the bytes of [start, end) come from, in order, without gaps."""
     found: list[Segment] = []
@@ -38,7 +38,7 @@ def segments(
     for layer in reversed(layers):
         below: list[Range] = []
         for piece in todo:
-            present = list(files.present(layer.number, *piece, unit))
+            present = list(files.present(layer.number, *piece))
             found += [Segment(*part, layer.number) for part in present]
             below += _without(piece, present)
         todo = _clip(below, layer.limit, found)

@@ -110,7 +110,6 @@ class Namespace:
             qid=ino,
             link=-1,
             subdirs=0 if is_dir else NOT_COUNTED,
-            unit=self._overlay.unit(None),
             flags=XATTRS_HERE | (0 if is_dir else INLINE),
             content=b"",
             meta=b"",

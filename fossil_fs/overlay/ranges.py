@@ -4,16 +4,19 @@ import stat
 from errno import EINVAL, ENXIO, EOPNOTSUPP
 from typing import Final
 
-from fossil_fs.overlay.core import PAGE, Change, Overlay
-from fossil_fs.overlay.layers import BASE, ZEROS
+from fossil_fs.overlay.base import zeros
+from fossil_fs.overlay.core import Change, Overlay
+from fossil_fs.overlay.layers import BASE, ZEROS, Segment
 from fossil_fs.overlay.reading import read, where
 from fossil_fs.overlay.writing import FILE_SIZE_MAX, Writer
+from fossil_fs.scratch.datafiles import PAGE
 from fossil_fs.scratch.records import INLINE, INLINE_SIZE_MAX, Inode
+from lib9.waiting import checkpoint
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 SEEK_DATA, SEEK_HOLE = 3, 4
 COPY_AT_ONCE: Final = 1 << 20
-PUNCH_AT_ONCE: Final = 64 << 20  # bytes punched between two looks at what others do
+PUNCH_AT_ONCE: Final = 8 << 20  # bytes punched between two looks at what others do
 SEEK_AT_ONCE: Final = 256 << 20  # bytes whose map is looked at together
 
 
@@ -62,43 +65,47 @@ class Ranges:
             await self._writer.truncate(ino, end)
 
     async def _zero(self, ino: int, offset: int, end: int) -> None:
-        """Make [offset, end), inside the file, zeros: whole units as holes, the edges written."""
+        """Make [offset, end), inside the file, zeros: whole pages as holes, the edges written."""
         while offset < end:
             inode = self._file(ino)
-            unit = inode.unit
-            stop = min(end, offset + unit - offset % unit)
-            whole = stop - offset == unit or (offset % unit == 0 and stop >= inode.size)
-            if inode.flags & INLINE or not whole:
+            if inode.flags & INLINE or offset % PAGE:
+                stop = min(end, offset + PAGE - offset % PAGE)
+                if inode.flags & INLINE:
+                    stop = end
+                await self._writer.write(ino, offset, bytes(stop - offset))
+            elif end - offset < PAGE and end < inode.size:
+                stop = end
                 await self._writer.write(ino, offset, bytes(stop - offset))
             else:
-                stop = end - end % unit if end < inode.size else end
-                stop = max(min(stop, offset + PUNCH_AT_ONCE), offset + 1)
+                stop = min(end if end >= inode.size else end - end % PAGE, offset + PUNCH_AT_ONCE)
                 self._punch(ino, offset, stop)
+                await checkpoint()
             offset = stop
 
     def _punch(self, ino: int, offset: int, end: int) -> None:
-        """Make whole units zeros. Where older content lies below, the first page stays as data."""
+        """Make whole pages zeros: holes, but where older content lies below, zeros that are data."""
         overlay = self._overlay
         files = overlay.scratch.files
         inode = self._file(ino)
         plan = where(overlay, inode, offset, end)
         if all(source == ZEROS for _, _, source in plan):
             return
-        overlay.scratch.admit((end - offset) // inode.unit * PAGE + PAGE)
+        limit = inode.size if not inode.layers else inode.layers[-1].limit
+        overlay.scratch.admit(max(0, min(end, limit) - offset) + PAGE)
         change = Change(overlay)
         inode = self._writer.begin_layer(change, ino)
         change.set(ino, inode._replace(mtime_ns=change.now, ctime_ns=change.now))
-        number = inode.layers[-1].number
+        top = inode.layers[-1]
         below = inode._replace(layers=inode.layers[:-1])
-        for start in range(offset, end, inode.unit):
-            stop = min(start + inode.unit, end)
-            visible = min(stop, inode.layers[-1].limit)
-            older = start < visible and any(
-                source != ZEROS for _, _, source in where(overlay, below, start, visible)
-            )
-            files.punch(number, start + PAGE if older else start, inode.unit - PAGE * older)
-            if older:
-                files.write(number, start, bytes(min(PAGE, stop - start)))
+        visible = max(offset, min(end, top.limit))
+        pieces = [Segment(visible, end + -end % PAGE, ZEROS)]
+        if offset < visible:
+            pieces = [*where(overlay, below, offset, visible), *pieces]
+        for start, stop, source in pieces:
+            if source != ZEROS:
+                files.write(top.number, start, *zeros(stop - start))
+            elif start < stop:
+                files.punch(top.number, start, stop - start)
         change.apply()
 
     async def seek(self, ino: int, offset: int, whence: int) -> int:

@@ -41,7 +41,7 @@ def where(overlay: Overlay, record: Inode, start: int, end: int) -> list[Segment
     """Return where bytes of a file with a record, not inline, come from."""
     entry = overlay.unpack(record.content)
     base_size = entry.size if entry is not None else 0
-    return segments(overlay.scratch.files, record.layers, base_size, record.unit, start, end)
+    return segments(overlay.scratch.files, record.layers, base_size, start, end)
 
 
 async def read_record(

@@ -286,9 +286,9 @@ class _Build:
     async def _changed_leaves(
         self, ino: int, inode: Inode, dsize: int
     ) -> AsyncIterator[tuple[int, bytes]]:
-        """Give number and bytes of each block that lies in a unit of some layer."""
-        step = max(STEP - STEP % inode.unit, inode.unit)
-        for start, stop in self._changed_ranges(inode):
+        """Give number and bytes of each block that some layer has a page of."""
+        step = max(STEP - STEP % dsize, dsize)
+        for start, stop in self._changed_ranges(inode, dsize):
             for at in range(start, stop, step):
                 end = min(at + step, stop)
                 parts = await read_record(self._overlay, self._frozen, ino, inode, at, end - at)
@@ -297,13 +297,13 @@ class _Build:
                     yield (at + offset) // dsize, data[offset : offset + dsize]
                 await self._breathe()
 
-    def _changed_ranges(self, inode: Inode) -> list[tuple[int, int]]:
-        """Return the ranges of units that lie in some layer, in order, merged."""
+    def _changed_ranges(self, inode: Inode, dsize: int) -> list[tuple[int, int]]:
+        """Return the ranges of blocks that some layer has pages of, in order, merged."""
         files = self._overlay.scratch.files
         found = sorted(
-            piece
+            (start - start % dsize, min(stop + -stop % dsize, inode.size))
             for layer in inode.layers
-            for piece in files.present(layer.number, 0, inode.size, inode.unit)
+            for start, stop in files.present(layer.number, 0, inode.size)
         )
         merged: list[tuple[int, int]] = []
         for start, stop in found:

@@ -1,19 +1,20 @@
-"""Writing a file's bytes: small files in the metadata, larger ones in a layer of whole units.
+"""Writing a file's bytes: small files in the metadata, larger ones in a layer of whole pages.
 
-A unit of a layer counts as soon as its first page is data. So where older content lies below, the
-unit is completed first and its first page comes last: a kill in the middle leaves the old content.
-What must be read from the base for that is read before anything is looked at for good; if the file
-changed meanwhile, everything is looked at once more.
+A page of a layer counts as soon as any of it is data. So a page that is written in part, with older
+content below, is completed in the same write(2): a kill leaves it old or new. What must be read from
+the base for that is read before anything is looked at for good; if the file changed meanwhile,
+everything is looked at once more.
 """
 
 import stat
 from errno import EFBIG, EINVAL
 from typing import Final
 
-from fossil_fs.overlay.core import PAGE, RECORD_ROOM, Change, Overlay
+from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
 from fossil_fs.overlay.layers import ZEROS
 from fossil_fs.overlay.reading import read_record, where
 from fossil_fs.scratch import records
+from fossil_fs.scratch.datafiles import PAGE
 from fossil_fs.scratch.journal import cut, delete, patch, put
 from fossil_fs.scratch.records import INLINE, INLINE_SIZE_MAX, Inode, Layer
 from lib9.faults import fault
@@ -22,7 +23,7 @@ from venti_store.score import Buffer
 
 FILE_SIZE_MAX: Final = STREAM_SIZE_MAX
 
-Fills = dict[int, bytes]  # start of a unit to the older content in it
+Fills = dict[int, bytes]  # start of a page to the older content in it
 
 
 class Writer:
@@ -47,11 +48,11 @@ class Writer:
                     return len(data)
                 await self._make_inline(ino, inode, inode.size)
                 continue
-            missing = [unit for unit in self._edges(inode, offset, end) if unit not in fills]
+            missing = [page for page in self._edges(inode, offset, end) if page not in fills]
             if not missing:
                 break
-            for unit in missing:
-                fills[unit] = await self._older(ino, inode, unit)
+            for page in missing:
+                fills[page] = await self._older(ino, inode, page)
             if self._file(ino).layers != inode.layers:
                 fills.clear()  # cut, saved or begun anew: what was read may not be what is there
         self._write_layer(ino, offset, data, fills)
@@ -102,7 +103,6 @@ class Writer:
                 content=b"",
                 layers=(),
                 size=size,
-                unit=overlay.unit(None),
             ),
         )
         change.apply()
@@ -110,25 +110,24 @@ class Writer:
     # larger files
 
     def _edges(self, inode: Inode, offset: int, end: int) -> list[int]:
-        """Return the starts of the units whose older content a write to [offset, end) needs.
+        """Return the starts of the pages whose older content a write to [offset, end) needs.
 
         They are the first and the last, where they are written in part and lie in no open layer.
         """
         if inode.flags & INLINE:
             return []
-        unit = inode.unit
-        first, last = offset - offset % unit, (end - 1) - (end - 1) % unit
+        first, last = offset - offset % PAGE, (end - 1) - (end - 1) % PAGE
         needed = []
         for start in {first, last}:
-            covered = offset <= start and min(start + unit, max(inode.size, end)) <= end
+            covered = offset <= start and min(start + PAGE, max(inode.size, end)) <= end
             if not covered and self._lies_below(inode, start):
                 needed.append(start)
         return sorted(needed)
 
     def _lies_below(self, inode: Inode, start: int) -> bool:
-        """Tell whether a unit is in no open layer, and shows older content."""
+        """Tell whether a page is in no open layer, and shows older content."""
         overlay = self._overlay
-        end = min(start + inode.unit, inode.size)
+        end = min(start + PAGE, inode.size)
         if start >= end:
             return False
         top = self._open_layer(inode)
@@ -142,7 +141,7 @@ class Writer:
 
     async def _older(self, ino: int, inode: Inode, start: int) -> bytes:
         overlay = self._overlay
-        size = min(inode.unit, inode.size - start)
+        size = min(PAGE, inode.size - start)
         return b"".join(await read_record(overlay, overlay.scratch, ino, inode, start, size))
 
     def _write_layer(self, ino: int, offset: int, data: Buffer, fills: Fills) -> None:
@@ -170,13 +169,13 @@ class Writer:
         fault("write.applied")
 
     def _admit(self, inode: Inode, offset: int, end: int) -> None:
-        """ENOSPC unless the units that a write begins have room."""
-        overlay, unit = self._overlay, inode.unit
+        """ENOSPC unless the pages that a write begins have room."""
+        overlay = self._overlay
         top = self._open_layer(inode)
-        first, last = offset - offset % unit, end + -end % unit
+        first, last = offset - offset % PAGE, end + -end % PAGE
         need = last - first + RECORD_ROOM
         if top is not None:
-            present = overlay.scratch.files.present(top, first, last, unit)
+            present = overlay.scratch.files.present(top, first, last)
             need -= sum(b - a for a, b in present)
         if inode.flags & INLINE:
             need += INLINE_SIZE_MAX
@@ -204,35 +203,14 @@ class Writer:
         return inode
 
     def _put(self, inode: Inode, number: int, offset: int, data: Buffer, fills: Fills) -> None:
-        files, unit = self._overlay.scratch.files, inode.unit
-        view = memoryview(data)
+        """Write `data`, with older content before and behind it where its first and last page need it."""
         end = offset + len(data)
-        at = offset
-        while at < end:
-            start = at - at % unit
-            if self._lies_below(inode, start):
-                stop = min(start + unit, end)
-                whole = bytearray(fills.get(start, b""))
-                whole.extend(bytes(max(0, stop - start - len(whole))))
-                whole[at - start : stop - start] = view[at - offset : stop - offset]
-                files.write(number, start + PAGE, memoryview(whole)[PAGE:])
-                files.write(number, start, memoryview(whole)[:PAGE])
-            else:
-                stop = self._run(inode, start, end)
-                files.write(number, at, view[at - offset : stop - offset])
-                if at > start and not any(files.present(number, start, start + 1, unit)):
-                    files.write(number, start, b"\0")  # now the unit counts
-            at = stop
-
-    def _run(self, inode: Inode, start: int, end: int) -> int:
-        """Return where the units from `start` on end that may be written in place, at most `end`."""
-        unit = inode.unit
-        if start >= inode.size:
-            return end
-        stop = start + unit
-        while stop < end and not self._lies_below(inode, stop):
-            stop += unit
-        return min(stop, end)
+        start, last = offset - offset % PAGE, (end - 1) - (end - 1) % PAGE
+        front = fills.get(start, b"") if self._lies_below(inode, start) else b""
+        back = fills.get(last, b"") if self._lies_below(inode, last) else b""
+        before = front[: offset - start].ljust(offset - start, b"\0") if front else b""
+        behind = back[end - last :]
+        self._overlay.scratch.files.write(number, offset - len(before), before, data, behind)
 
     # sizes
 

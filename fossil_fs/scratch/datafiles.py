@@ -1,9 +1,8 @@
 """Sparse files: the changed bytes of one file each. What is data and not a hole in them was changed.
 
-A layer is filled by whole units (a multiple of the tree's block size and of 4 KiB pages), always
-from the unit's first page on. So a unit is *present* if and only if its first page is data, and
-then all of its bytes are those of the sparse file: a hole further on in it reads as zeros. No other
-map is kept, and none can be lost: SEEK_DATA is the map.
+A page (4 KiB) of a layer is *present* if any of it is data; then all of its bytes are those of the
+sparse file. No other map is kept, and none can be lost: SEEK_DATA is the map. A page is completed
+from older content in the same write(2) that makes it present, so a kill leaves it old or new.
 """
 
 import errno
@@ -15,6 +14,8 @@ from typing import Final
 
 DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
 PAGE: Final = 4096
+
+Buffer = bytes | bytearray | memoryview
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
 
 
@@ -55,14 +56,17 @@ class DataFiles:
         self._sizes.setdefault(number, 0)
         return descriptor
 
-    def write(self, number: int, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Write all of `data`; OSError leaves no more than a part of it."""
+    def write(self, number: int, offset: int, *parts: Buffer) -> None:
+        """Write all of `parts` one after the other; OSError leaves no more than some pages of it."""
         descriptor = self.descriptor(number)
         self._unsynced.add(number)
+        size = sum(map(len, parts))
         try:
-            written = os.pwrite(descriptor, data, offset)
-            while written < len(data):
-                written += os.pwrite(descriptor, memoryview(data)[written:], offset + written)
+            written = os.pwritev(descriptor, parts, offset)
+            if written < size:  # the disk is full, or nearly: the rest says so
+                rest = b"".join(parts)
+                while written < size:
+                    written += os.pwrite(descriptor, memoryview(rest)[written:], offset + written)
         finally:
             self._account(number, os.fstat(descriptor).st_blocks)
 
@@ -99,10 +103,10 @@ class DataFiles:
         fallocate(descriptor, mode, offset, length)
         self._account(number, os.fstat(descriptor).st_blocks)
 
-    def present(self, number: int, start: int, end: int, unit: int) -> Iterator[tuple[int, int]]:
-        """Give the ranges of present units that overlap [start, end), merged, cut to it."""
+    def present(self, number: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Give the ranges of present pages that overlap [start, end), merged, cut to it."""
         descriptor = self.descriptor(number)
-        at = start - start % unit
+        at = start - start % PAGE
         while at < end:
             try:
                 data = os.lseek(descriptor, at, os.SEEK_DATA)
@@ -110,26 +114,12 @@ class DataFiles:
                 if error.errno == errno.ENXIO:
                     return
                 raise
-            first = max(at, data - data % unit)
-            if data != first:  # this unit's first page is a hole: the unit is not present
-                at = first + unit
-                continue
-            if first >= end:
+            data -= data % PAGE
+            if data >= end:
                 return
-            hole = os.lseek(descriptor, first, os.SEEK_HOLE)
-            at = hole + -hole % unit
-            yield max(first, start), min(at, end)
-
-    def tidy(self, number: int, unit: int) -> None:
-        """Free what lies in units that are not present: a killed write did not get to their start."""
-        descriptor = self.descriptor(number)
-        end = os.fstat(descriptor).st_size
-        at = 0
-        for start, stop in [*self.present(number, 0, end, unit), (end, end)]:
-            with suppress(OSError):  # ENXIO: no data before `start`
-                if os.lseek(descriptor, at, os.SEEK_DATA) < start:
-                    self.punch(number, at, start - at)
-            at = stop
+            hole = os.lseek(descriptor, max(data, at), os.SEEK_HOLE)
+            at = hole + -hole % PAGE
+            yield max(data, start), min(at, end)
 
     def sync(self, numbers: Iterable[int]) -> None:
         """Put the bytes of these layers on stable storage; may be called from a worker thread."""

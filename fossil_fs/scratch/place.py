@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from fossil_fs.scratch.datafiles import DataFiles
+from fossil_fs.scratch.datafiles import PAGE, DataFiles
 from fossil_fs.scratch.errors import NoSuchScratch, ScratchError, ScratchForeign, ScratchInUse
 from ndbdb.parser import parse, unparse
 from ndbdb.record import Record
@@ -68,11 +68,11 @@ def _need_holes(directory: bytes) -> None:
     """Refuse a file system that cannot tell holes from data: the map of changes would be wrong."""
     files = DataFiles(os.path.join(directory, b"probe"))
     try:
-        files.write(0, 128 << 10, bytes(4096))
-        files.write(0, 256 << 10, b"1")
-        found = list(files.present(0, 0, 512 << 10, 64 << 10))
-        files.punch(0, 128 << 10, 4096)
-        found += files.present(0, 0, 512 << 10, 64 << 10)
+        files.write(0, 8 * PAGE, bytes(PAGE))
+        files.write(0, 10 * PAGE, b"1")
+        found = list(files.present(0, 0, 64 * PAGE))
+        files.punch(0, 8 * PAGE, PAGE)
+        found += files.present(0, 0, 64 * PAGE)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -80,8 +80,8 @@ def _need_holes(directory: bytes) -> None:
     finally:
         files.close()
         remove_tree(os.path.join(directory, b"probe"))
-    unit = 64 << 10
-    if found != [(2 * unit, 3 * unit), (4 * unit, 5 * unit), (4 * unit, 5 * unit)]:
+    first, second = (8 * PAGE, 9 * PAGE), (10 * PAGE, 11 * PAGE)
+    if found != [first, second, second]:
         raise ScratchError(f"{os.fsdecode(directory)}: this file system does not tell its holes")
 
 

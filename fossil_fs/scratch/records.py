@@ -23,7 +23,7 @@ GONE: Final = 0  # the inode of a name that the base has and the mount has not
 NOT_COUNTED: Final = 0xFFFFFFFF  # `subdirs` of a directory whose base was never counted
 INLINE_SIZE_MAX: Final = 64 << 10  # bytes of a file kept in the metadata
 
-_FIXED: Final = struct.Struct("<QIIIQIQqqqqQqIIBBBBB")
+_FIXED: Final = struct.Struct("<QIIIQIQqqqqQqIBBBBB")
 _LAYER: Final = struct.Struct("<QQ")
 _NUMBER: Final = struct.Struct(">Q")
 
@@ -33,7 +33,7 @@ INLINE: Final = 2  # flag: the bytes are under `c`, the base's do not count
 
 
 class Layer(NamedTuple):
-    """A sparse file of changed units. Below it `limit` bytes of the older content are visible."""
+    """A sparse file of changed pages. Below it `limit` bytes of the older content are visible."""
 
     number: int
     limit: int
@@ -42,7 +42,7 @@ class Layer(NamedTuple):
 class Inode(NamedTuple):
     """A changed inode. Times in nanoseconds; `link` is a number in the links or -1.
 
-    `unit`: bytes in a unit of the layers. Of a directory, `rdev` is what its base adds to qids.
+    Of a directory, `rdev` is what its base adds to qids.
     `content`, `meta`, `xattr_stream` are packed entries of the base, b"" for none. The bytes of a
     file are those of `content`, then of the layers, the last on top.
     """
@@ -61,7 +61,6 @@ class Inode(NamedTuple):
     qid: int
     link: int
     subdirs: int
-    unit: int
     flags: int
     content: bytes
     meta: bytes
@@ -71,7 +70,7 @@ class Inode(NamedTuple):
 
 def pack_inode(inode: Inode) -> bytes:
     fixed = _FIXED.pack(
-        *inode[:16],
+        *inode[:15],
         len(inode.content),
         len(inode.meta),
         len(inode.xattr_stream),
@@ -86,14 +85,14 @@ def unpack_inode(data: bytes) -> Inode:
     if len(data) < _FIXED.size:
         raise ScratchDamaged("an inode of its metadata is cut short")
     fields = _FIXED.unpack_from(data)
-    content, meta, xattrs, layers = fields[16:]
+    content, meta, xattrs, layers = fields[15:]
     a = _FIXED.size + content
     b = a + meta
     c = b + xattrs
     if len(data) != c + layers * _LAYER.size:
         raise ScratchDamaged("an inode of its metadata has a wrong length")
     stack = tuple(Layer(*pair) for pair in _LAYER.iter_unpack(data[c:])) if layers else ()
-    return Inode._make((*fields[:16], data[_FIXED.size : a], data[a:b], data[b:c], stack))
+    return Inode._make((*fields[:15], data[_FIXED.size : a], data[a:b], data[b:c], stack))
 
 
 def inode_key(ino: int) -> bytes:

@@ -138,7 +138,6 @@ class Scratch(Records):
         number = inode.layers[-1].number
         if self.files.length(number) > inode.size:
             self.files.truncate(number, inode.size)
-        self.files.tidy(number, inode.unit)
 
     def _orphans(self) -> Iterator[list[Op]]:
         inos = [records.unpack_number(rest) for rest, _ in self.scan(b"o")]

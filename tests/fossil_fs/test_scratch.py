@@ -27,6 +27,7 @@ from fossil_fs.scratch.scratch import Scratch
 from lib9 import faults
 
 UNIT = 64 << 10
+PAGE = 4096
 keys = st.binary(min_size=1, max_size=20)
 operations = st.one_of(
     st.builds(put, keys, st.binary(max_size=100)),
@@ -44,7 +45,7 @@ def make(tmp_path: Path, size: int = 32 << 20) -> Scratch:
 
 
 def a_file(**fields: object) -> Inode:
-    plain = Inode(1, 0o100644, 0, 0, 0, 1, 0, 0, 0, 0, 0, 5, -1, 0, UNIT, 0, b"", b"", b"", ())
+    plain = Inode(1, 0o100644, 0, 0, 0, 1, 0, 0, 0, 0, 0, 5, -1, 0, 0, b"", b"", b"", ())
     return plain._replace(**fields)  # type: ignore[arg-type]
 
 
@@ -158,47 +159,27 @@ def test_compacting_keeps_everything_and_frees_pages(tmp_path: Path) -> None:
     again.close()
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, UNIT)), max_size=8))
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3 * PAGE)), max_size=8))
 @settings(max_examples=30, deadline=None)
-def test_present_units_are_those_written(
+def test_present_pages_are_those_written(
     tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[int, int]]
 ) -> None:
     files = DataFiles(os.fsencode(tmp_path_factory.mktemp("data")))
-    for unit, length in writes:
-        files.write(1, unit * UNIT, bytes(length))
-    units = {unit for unit, _ in writes}
+    pages = set()
+    for page, length in writes:
+        files.write(1, page * PAGE, bytes(length))
+        pages.update(range(page, page + -(-length // PAGE)))
     found = {
-        at // UNIT
-        for start, end in files.present(1, 0, 30 * UNIT, UNIT)
-        for at in range(start, end, UNIT)
+        at // PAGE
+        for start, end in files.present(1, 0, 30 * PAGE)
+        for at in range(start, end, PAGE)
     }
-    assert found == units
-    part = list(files.present(1, UNIT + 5, 2 * UNIT - 5, UNIT))
-    assert part == ([(UNIT + 5, 2 * UNIT - 5)] if 1 in units else [])
+    assert found == pages
+    part = list(files.present(1, PAGE + 5, 2 * PAGE - 5))
+    assert part == ([(PAGE + 5, 2 * PAGE - 5)] if 1 in pages else [])
     assert files.allocated == sum(
         path.stat().st_blocks * 512 for path in Path(os.fsdecode(files._directory)).iterdir()
     )
-    files.close()
-
-
-def test_punched_pages_stay_present(tmp_path: Path) -> None:
-    files = DataFiles(os.fsencode(tmp_path / "data"))
-    files.write(1, 0, b"x" * 2 * UNIT)
-    files.write(1, UNIT, bytes(4096))
-    files.punch(1, UNIT + 4096, UNIT - 4096)
-    assert list(files.present(1, 0, 4 * UNIT, UNIT)) == [(0, 2 * UNIT)]
-    assert files.read(1, UNIT, UNIT) == bytes(UNIT)
-    files.close()
-
-
-def test_what_a_killed_write_left_is_taken_out(tmp_path: Path) -> None:
-    files = DataFiles(os.fsencode(tmp_path / "data"))
-    files.write(1, UNIT, b"x" * UNIT)
-    files.write(1, 4096, b"y" * 8192)  # unit 0 without its first page
-    files.write(1, 3 * UNIT - 4096, b"z" * 4096)  # unit 2 likewise
-    files.tidy(1, UNIT)
-    assert files.read(1, 0, 3 * UNIT) == bytes(UNIT) + b"x" * UNIT + bytes(UNIT)
-    assert files.allocated == UNIT
     files.close()
 
 
