@@ -7,9 +7,12 @@ from older content in the same write(2) that makes it present, so a kill leaves 
 
 import errno
 import os
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final
 
 DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
@@ -29,7 +32,8 @@ class DataFiles:
         self._sizes: dict[int, int] = {}  # bytes on disk of each layer
         self._unsynced: set[int] = set()
         self._condemned: list[int] = []
-        self.allocated = 0
+        self._remover = Remover()
+        self._allocated = 0
         for name in os.listdir(directory):
             self._account(int(name), os.stat(self._path(int(name))).st_blocks)
 
@@ -40,7 +44,7 @@ class DataFiles:
         return os.path.join(self._directory, b"%d" % number)
 
     def _account(self, number: int, blocks: int) -> None:
-        self.allocated += blocks * 512 - self._sizes.get(number, 0)
+        self._allocated += blocks * 512 - self._sizes.get(number, 0)
         self._sizes[number] = blocks * 512
 
     def descriptor(self, number: int) -> int:
@@ -151,7 +155,10 @@ class DataFiles:
         return bool(self._condemned)
 
     def drop_condemned(self, keep_below: int = 0) -> None:
-        """Remove condemned layers, but for those numbered below `keep_below`: a save reads them."""
+        """Remove condemned layers, but for those numbered below `keep_below`: a save reads them.
+
+        Their space counts until it is free: `allocated` falls as the remover gets on.
+        """
         kept = []
         for number in self._condemned:
             if number < keep_below:
@@ -164,15 +171,71 @@ class DataFiles:
         descriptor = self._descriptors.pop(number, None)
         if descriptor is not None:
             os.close(descriptor)
-        if number in self._sizes:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path(number))
-            self.allocated -= self._sizes.pop(number)
+        size = self._sizes.pop(number, None)
+        if size is not None:
+            self._remover.remove(self._path(number), size)
         self._unsynced.discard(number)
 
+    @property
+    def allocated(self) -> int:
+        """The bytes that all layers take on disk, those that are being removed too."""
+        self._allocated -= self._remover.freed()
+        return self._allocated
+
+    def wait_for_space(self) -> bool:
+        """Wait until all layers that were dropped are gone; tell whether that freed anything."""
+        before = self.allocated
+        self._remover.wait()
+        return self.allocated < before
+
     def close(self) -> None:
+        self._remover.close()
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
+
+
+class Remover:
+    """Unlinks files in a thread of its own: freeing a large file may take a disk seconds."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._freed: deque[int] = deque()
+        self._thread: Thread | None = None
+        self._left = 0  # files that are not known to be gone
+
+    def remove(self, path: bytes, size: int) -> None:
+        """Unlink `path` soon; its `size` bytes are then counted by `freed`."""
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="remover", daemon=True)
+            self._thread.start()
+        self._left += 1
+        self._queue.put((path, size))
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(item[0])
+            self._freed.append(item[1])
+
+    def freed(self) -> int:
+        """Return the bytes freed since the last call."""
+        total = 0
+        while self._freed:
+            total += self._freed.popleft()
+            self._left -= 1
+        return total
+
+    def wait(self) -> None:
+        """Return when nothing is left to be unlinked."""
+        while len(self._freed) < self._left:
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """Finish, and end the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
 
 
 def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:

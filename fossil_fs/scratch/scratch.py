@@ -236,6 +236,8 @@ class Scratch(Records):
             self.commit()
             if self._fits(need, inline):
                 return
+        if self.files.wait_for_space() and self._fits(need, inline):
+            return
         if self._compact_if_worth(need) and self._fits(need, inline):
             return
         raise OSError(ENOSPC, os.strerror(ENOSPC))

@@ -449,6 +449,7 @@ async def test_holes(fs: Driver, store: MemoryStore, tmp_path: Path) -> None:
     assert await fs.fs.lseek(ino, 0, 50 << 30, 4) == (50 << 30) + 4096
     await fails(errno.ENXIO, fs.fs.lseek(ino, 0, 60 << 30, 3))
     await fails(errno.ENXIO, fs.fs.lseek(ino, 0, 100 << 30, 4))
+    fs.fs.overlay.scratch.files.wait_for_space()
     assert fs.fs.overlay.scratch.used() < 2 << 20
     assert (await fs.stat("sparse")).blocks < 1000
     await fs.save()
@@ -596,6 +597,7 @@ async def test_no_space_is_an_error_and_nothing_is_lost(store: MemoryStore, tmp_
     for name, data in written.items():
         assert await fs.read(name) == data
     await fs.save()
+    fs.fs.overlay.scratch.files.wait_for_space()
     assert fs.fs.overlay.scratch.used() < 2 << 20
     await fill(40_000)
     assert all([await fs.read(name) == data for name, data in written.items()])
