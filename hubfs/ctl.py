@@ -4,7 +4,7 @@ A command is a line: a word, then perhaps the name of one hub; without a name it
 and those to come. The first three lines of the status are those of the original.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -39,6 +39,16 @@ def run_command(names: Namespace, text: bytes) -> Effects:
     for action in [_parse(names, words) for words in lines]:
         action(effects)
     return effects
+
+
+def commanded(names: Namespace, text: bytes) -> list[Node] | None:
+    """Return the hubs that the lines of `text` name, None if one of them is for all hubs."""
+    nodes = []
+    for line in text.decode(errors="replace").splitlines():
+        if len(words := line.split()) < 2:
+            return None
+        nodes.append(names.find(words[1]))
+    return nodes
 
 
 def _parse(names: Namespace, words: list[str]) -> Callable[[Effects], None]:
@@ -129,10 +139,11 @@ def _quit(effects: Effects) -> None:
     effects.quit = True
 
 
-def status_text(names: Namespace, service: str) -> bytes:
+def status_text(names: Namespace, service: str, more: Iterable[str] = ()) -> bytes:
     """Return what `cat ctl` shows: the three lines of the original, then a line for each hub.
 
-    `bytes` are those kept; `lag` is that of the slowest reader, `lost` the sum over all readers.
+    `bytes` are those kept; `lag` is that of the slowest reader, `lost` the sum over all readers;
+    `writer` is who wrote last. Behind them come `more` lines.
     """
     s = names.settings
     lines = [
@@ -154,5 +165,7 @@ def status_text(names: Namespace, service: str) -> bytes:
             for word, on in (("fear", hub.fear), ("frozen", hub.frozen), ("messages", hub.messages))
             if on
         ]
+        words += [f"writer {node.writer}"] if node.writer else []
         lines.append(f"{node.path()}: {' '.join(words)}")
+    lines += more
     return ("\n".join(lines) + "\n").encode()

@@ -4,6 +4,7 @@ The one place where hubs meet time; the mount and the network service both stand
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import trio
@@ -14,82 +15,104 @@ from hubfs.hub import Hub, Reader
 from hubfs.limit import HOLD_NS_MAX
 from hubfs.namespace import Node
 
-POLLERS_MAX = 4096  # select/poll/epoll calls that wait on one hub
+_FOREVER_NS = 1 << 62
 
 
 class Flow:
-    """The waiters of every hub of one mount."""
+    """The waiters of every hub of one mount; at most as many as its readers and its requests."""
 
     def __init__(self) -> None:
-        self._readers: dict[Node, ParkingLot] = {}
-        self._writers: dict[Node, ParkingLot] = {}
-        self._pollers: dict[Node, dict[int, Callable[[], None]]] = {}
+        self._readers: defaultdict[Node, ParkingLot] = defaultdict(ParkingLot)
+        self._writers: defaultdict[Node, ParkingLot] = defaultdict(ParkingLot)
+        self._pollers: defaultdict[Node, dict[Reader, Callable[[], None]]] = defaultdict(dict)
 
     async def read(self, node: Node, reader: Reader, size: int) -> bytes:
         """Return the next bytes for `reader`; waits while there are none. b"" is end of file."""
         hub = hub_of(node)
         while (data := hub.read(reader, size)) is None:
-            reader.waiting = True
-            try:
-                await self._readers.setdefault(node, ParkingLot()).park()
-            finally:
-                reader.waiting = False
+            await self.until_ready(node, reader)
         if hub.fear:
             self._wake(self._writers, node)
         return data
 
-    async def write(self, node: Node, data: bytes | bytearray | memoryview) -> int:
+    async def until_ready(self, node: Node, reader: Reader) -> None:
+        """Return when a read would not wait."""
+        hub = hub_of(node)
+        while not hub.ready(reader):
+            reader.waiting = True
+            try:
+                await self._readers[node].park()
+            finally:
+                reader.waiting = False
+
+    async def write(
+        self,
+        node: Node,
+        data: bytes | bytearray | memoryview,
+        *,
+        patient: bool = False,
+        stored: Callable[[], None] | None = None,
+    ) -> int:
         """Store `data` and wake who waits for it; MessageTooLarge.
 
         Fear holds the write before it is stored, a rate limit holds its answer after; together
-        `HOLD_NS_MAX` at most, since a waiting write stalls every writer of its hub.
+        `HOLD_NS_MAX` at most, since a waiting write stalls every writer of its hub. A `patient`
+        writer has nobody behind it and waits for as long as it takes. `stored` is called in the step
+        that stores the bytes.
         """
         hub = hub_of(node)
-        hold_ns = HOLD_NS_MAX
+        hold_ns = _FOREVER_NS if patient else HOLD_NS_MAX
         if hub.fear and hub.holds_writers():
             data = bytes(data)  # the kernel's buffer is ours until the first wait only
             begun = time.monotonic_ns()
             with trio.move_on_after(hold_ns / 1e9):
-                while hub.holds_writers():
-                    await self._writers.setdefault(node, ParkingLot()).park()
+                while hub.holds_writers() and not hub.closed:
+                    await self._writers[node].park()
             hold_ns -= time.monotonic_ns() - begun
         size = hub.write(data)
+        if stored is not None:
+            stored()
         self.wake(node)
         if node.limiter is not None:
-            hold_ns = min(hold_ns, node.limiter.hold_ns(size, time.monotonic_ns()))
+            hold_ns = node.limiter.hold_ns(size, time.monotonic_ns(), most_ns=max(hold_ns, 0))
             if hold_ns > 0:
-                with trio.CancelScope(shield=True):  # it is stored: the writer must be told so
+                with trio.CancelScope(shield=not patient):  # it is stored: the writer must know
                     await trio.sleep(hold_ns / 1e9)
         return size
 
     def poll(self, node: Node, reader: Reader | None, notify: Callable[[], None] | None) -> bool:
         """Tell whether a read would not wait; else call `notify` once when it may not."""
-        hub = hub_of(node)
-        if reader is None or hub.lag(reader) or hub.closed or reader.end_of_file:
+        if reader is None or hub_of(node).ready(reader):
             return True
-        pollers = self._pollers.setdefault(node, {})
-        if notify is not None and len(pollers) < POLLERS_MAX:
-            pollers[reader.number] = notify
+        if notify is not None:
+            self._pollers[node][reader] = notify
+            reader.waiting = True
         return False
 
     def detach(self, node: Node, reader: Reader) -> None:
         """The reader is gone: nothing waits for it any more."""
         hub = hub_of(node)
         hub.detach(reader)
-        self._pollers.get(node, {}).pop(reader.number, None)
+        if node in self._pollers:
+            self._pollers[node].pop(reader, None)
         self._wake(self._writers, node)
-        if hub.closed and not hub.readers:
-            for waiters in (self._readers, self._writers, self._pollers):
-                waiters.pop(node, None)
+        if not hub.readers:
+            self._readers.pop(node, None)
+            self._pollers.pop(node, None)
+            if hub.closed:
+                self._writers.pop(node, None)
 
     def wake(self, node: Node) -> None:
-        """Let everything that waits on this hub look again."""
+        """Let everything that waits for this hub's readers look again."""
         self._wake(self._readers, node)
-        pollers = self._pollers.get(node)
-        if pollers:
-            self._pollers[node] = {}
-            for notify in pollers.values():
+        if self._pollers.get(node):
+            for reader, notify in self._pollers.pop(node).items():
+                reader.waiting = False
                 notify()
+
+    def wake_writers(self, node: Node) -> None:
+        """A reader has read: writers that fear holds look again."""
+        self._wake(self._writers, node)
 
     def apply(self, effects: Effects) -> None:
         """Wake whom a control command concerns."""

@@ -13,6 +13,7 @@ from hubfs.errors import MessageTooLarge
 
 CAPACITY_DEFAULT = 777777  # bytes kept; the scrollback of a window
 MESSAGE_SIZE_MAX_DEFAULT = 666666  # bytes in one write
+MESSAGE_SIZE_MAX = 254 * 4096  # what the kernel passes on in one piece, however it lies in memory
 MESSAGES_MAX = 65536  # messages remembered in message mode: each costs a number to keep
 FEAR_LAG_MAX = 77777  # bytes that a reader may lag before fear holds writers
 
@@ -47,14 +48,15 @@ class Hub:
     end: int = 0
     closed: bool = False
     readers: dict[int, Reader] = field(default_factory=dict)
-    _buffer: bytearray = field(init=False, repr=False)
+    _view: memoryview = field(init=False, repr=False)
     _ends: list[int] = field(default_factory=list)  # message mode: where each message ends
     _first: int = 0  # the first of `_ends` that is still kept
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     def __post_init__(self) -> None:
         assert self.capacity > 0
-        self._buffer = bytearray(self.capacity)  # zero pages: costs memory only where written
+        # zero pages: costs memory only where written
+        self._view = memoryview(bytearray(self.capacity))
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -82,6 +84,10 @@ class Hub:
             self._ends.append(self.end)
         self._forget(self.end - self.capacity)
         return size
+
+    def ready(self, reader: Reader) -> bool:
+        """Tell whether a read would not wait."""
+        return reader.position < self.end or reader.end_of_file or self.closed
 
     def read(self, reader: Reader, size: int) -> bytes | None:
         """Return the next bytes for `reader`, b"" for end of file, None when it has to wait."""
@@ -116,11 +122,16 @@ class Hub:
         return ended
 
     def holds_writers(self) -> bool:
-        """Tell whether fear asks a writer to wait: a reader lags too much and is not yet lost."""
+        """Tell whether fear asks a writer to wait: a reader lags too much and has lost nothing yet.
+
+        Who was lapped is not waited for until it has caught up: one that never reads costs its
+        writers the wait for what the hub keeps, once.
+        """
         if not self.fear:
             return False
-        limit = min(FEAR_LAG_MAX, self.capacity // 2)
-        return any(self.lag(r) > limit for r in self.readers.values())
+        limit = self.end - min(FEAR_LAG_MAX, self.capacity // 2)
+        start = self.start
+        return any(start <= r.position < limit for r in self.readers.values())
 
     def close(self) -> None:
         """The hub was removed: its readers get end of file after what is left."""
@@ -170,16 +181,18 @@ class Hub:
     def _bytes(self, start: int, stop: int) -> bytes:
         at = start % self.capacity
         size = stop - start
-        first = self._buffer[at : at + size]
-        if len(first) < size:
-            first += self._buffer[: size - len(first)]
-        return bytes(first)
+        if at + size <= self.capacity:
+            return bytes(self._view[at : at + size])
+        return b"".join((self._view[at:], self._view[: at + size - self.capacity]))
 
     def _store(self, data: bytes | bytearray | memoryview) -> None:
         at = self.end % self.capacity
         first = min(len(data), self.capacity - at)
-        self._buffer[at : at + first] = data[:first]
-        self._buffer[: len(data) - first] = data[first:]
+        if first == len(data):
+            self._view[at : at + first] = data
+        else:
+            self._view[at:] = data[:first]
+            self._view[: len(data) - first] = data[first:]
         self.end += len(data)
 
     def _message_end(self, position: int) -> int:

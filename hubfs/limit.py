@@ -21,8 +21,8 @@ class Limiter:
     _last_ns: int = 0
     _total: int = 0
 
-    def hold_ns(self, size: int, now_ns: int) -> int:
-        """Account for a write of `size` bytes at `now_ns`; return 0 to `HOLD_NS_MAX`."""
+    def hold_ns(self, size: int, now_ns: int, *, most_ns: int = HOLD_NS_MAX) -> int:
+        """Account for a write of `size` bytes at `now_ns`; return 0 to `most_ns`."""
         if self._start_ns < 0 or now_ns - self._last_ns > self.reset_seconds * 1e9:
             self._start_ns = self._last_ns = now_ns
             self._total = size
@@ -30,6 +30,6 @@ class Limiter:
         self._total += size
         gap = self._last_ns + self.gap_ns - now_ns
         budget = self._total * 1_000_000_000 // self.bytes_per_second - (now_ns - self._start_ns)
-        hold = min(max(gap, budget, 0), HOLD_NS_MAX)
+        hold = min(max(gap, budget, 0), most_ns)
         self._last_ns = now_ns + hold
         return hold

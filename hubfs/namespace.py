@@ -38,7 +38,10 @@ class Settings:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A name's file: `hub` for a hub, `children` for a group; `ctl` has neither."""
+    """A name's file: `hub` for a hub, `children` for a group; `ctl` has neither.
+
+    `owner` is who made it over the network, `writer` who wrote last.
+    """
 
     ino: int
     name: bytes
@@ -50,6 +53,8 @@ class Node:
     hub: Hub | None = None
     limiter: Limiter | None = None
     children: "dict[bytes, Node] | None" = None
+    owner: str = ""
+    writer: str = ""
 
     def path(self) -> str:
         """Return the name people use: `io0`, or `group/io0`."""
@@ -73,6 +78,7 @@ class Namespace:
     root: Node = field(init=False)
     ctl: Node = field(init=False)
     _next_ino: int = field(default=3, init=False)
+    _by_ino: dict[int, Node] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         # sticky: a name is removed by its owner or the owner of the mount
@@ -82,6 +88,14 @@ class Namespace:
             CTL_INO, CTL_NAME, self.root, stat.S_IFREG | 0o644, self.uid, self.gid, self.now_ns
         )
         self._children(self.root)[CTL_NAME] = self.ctl
+        self._by_ino = {ROOT_INO: self.root, CTL_INO: self.ctl}
+
+    def node(self, ino: int) -> Node:
+        """Return the file that has this number and a name; ESTALE."""
+        try:
+            return self._by_ino[ino]
+        except KeyError:
+            raise OSError(errno.ESTALE, "gone") from None
 
     def lookup(self, parent: Node, name: bytes) -> Node:
         """Return the file of this name; ENOENT."""
@@ -191,13 +205,13 @@ class Namespace:
             raise OSError(errno.EEXIST, "exists")
         node = Node(self._next_ino, name, parent, mode, uid, gid, now_ns)
         self._next_ino += 1
-        children[name] = node
+        children[name] = self._by_ino[node.ino] = node
         parent.mtime_ns = now_ns
         return node
 
     def _unhook(self, node: Node, now_ns: int) -> None:
         assert node.parent is not None
-        del self._children(node.parent)[node.name]
+        del self._children(node.parent)[node.name], self._by_ino[node.ino]
         node.parent.mtime_ns = now_ns
         node.parent = None
         if node.hub is not None:

@@ -29,6 +29,9 @@ from lib9.fuse.interface import (
 log = logging.getLogger(__name__)
 
 RENAME_NOREPLACE = 1
+HANDLES_MAX = 16384  # open files of a mount: each reader costs about 1 KiB
+READ_SIZE_MAX = (1 << 20) - 8192  # a longer read is asked for in pieces, of which a full one
+# is followed by the next, which might wait although there are bytes to return
 KEEP_SECONDS = 1.0  # hubs may come and go by way of the network too
 
 
@@ -41,6 +44,7 @@ class Handle:
     reader: Reader | None = None
     stream: bool = False
     skew: int = 0
+    who: str = ""
     consumed: bool = False
     status: bytes = b""
 
@@ -49,11 +53,15 @@ class HubOperations(Operations):
     """The file system of a hub mount; `on_quit` is called when ctl is told to quit."""
 
     def __init__(
-        self, names: Namespace, flow: Flow, service: str, on_quit: Callable[[], None]
+        self,
+        names: Namespace,
+        flow: Flow,
+        status: Callable[[], bytes],
+        on_quit: Callable[[], None],
     ) -> None:
         self.names = names
         self.flow = flow
-        self._service = service
+        self._status = status
         self._on_quit = on_quit
         self._nodes: dict[int, Node] = {names.root.ino: names.root, names.ctl.ino: names.ctl}
         self._known: dict[int, int] = {}  # references the kernel holds
@@ -158,16 +166,17 @@ class HubOperations(Operations):
         opened = self._handles[handle]
         if opened.node is self.names.ctl:
             if offset == 0:
-                opened.status = ctl.status_text(self.names, self._service)
+                opened.status = self._status()
             return opened.status[offset : offset + size]
         hub, reader = hub_of(opened.node), opened.reader
+        size = min(size, READ_SIZE_MAX)
         if reader is None:
             raise OSError(errno.EBADF, "not open for reading")
         if hub.frozen and not opened.consumed:
             return hub.read_frozen(offset, size)
         if not opened.stream:
             reader.position = min(opened.skew + offset, hub.end)
-        if opened.flags & os.O_NONBLOCK and not self.flow.poll(opened.node, reader, None):
+        if opened.flags & os.O_NONBLOCK and not hub.ready(reader):
             raise OSError(errno.EAGAIN, "nothing to read now")
         lost = reader.lost
         data = await self.flow.read(opened.node, reader, size)
@@ -187,6 +196,7 @@ class HubOperations(Operations):
                 size = hub.write_frozen(place, data)
             else:
                 size = await self.flow.write(node, data)
+            node.writer = opened.who
         except MessageTooLarge as error:
             raise OSError(errno.EMSGSIZE, str(error)) from None
         node.mtime_ns = time.time_ns()
@@ -243,7 +253,9 @@ class HubOperations(Operations):
 
     def _open(self, node: Node, flags: int, who: Caller) -> OpenFile:
         access = flags & os.O_ACCMODE
-        handle = Handle(node, flags, stream=access == os.O_RDWR)
+        if len(self._handles) >= HANDLES_MAX:
+            raise OSError(errno.ENFILE, f"{HANDLES_MAX} open files are the limit")
+        handle = Handle(node, flags, stream=access == os.O_RDWR, who=f"uid {who.uid}")
         if node.hub is not None and access != os.O_WRONLY:
             handle.reader = node.hub.attach(f"pid {who.pid} uid {who.uid}")
             handle.skew = handle.reader.position

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lib9.errors import Exit, SpawngridError, single_error
+from lib9.errors import Exit, SpawngridError, UsageError, single_error
 
 Main = Callable[[argparse.Namespace], int | None]
 
@@ -60,7 +60,10 @@ def entry(parser: Callable[[], Parser], main: Main) -> Callable[[], int]:
 
 def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
     """Run one command with the arguments `argv` and return its exit status."""
-    args = parser.parse_args(argv)
+    try:
+        args = parser.parse_args(argv)
+    except UsageError as error:  # from the type of an argument
+        parser.error(str(error))
     program = parser.prog.split()[0]
     debug = bool(getattr(args, "debug", False))
     from lib9 import log, places

@@ -18,7 +18,7 @@ import trio
 from lib9.errors import Exit, SpawngridError, UsageError
 from lib9.sockets import socket_path
 
-SERVICES: Final = {"venti": 17034, "grid": 27034}  # names that may stand for a port
+SERVICES: Final = {"venti": 17034, "hub": 17777, "grid": 27034}  # names that may stand for a port
 BACKLOG: Final = 128
 DIAL_SECONDS_MAX: Final = 10.0
 

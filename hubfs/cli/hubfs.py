@@ -2,17 +2,23 @@
 
 import argparse
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX_DEFAULT
+from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX, MESSAGE_SIZE_MAX_DEFAULT
 from hubfs.limit import RATE_MAX
 from hubfs.namespace import HUBS_MAX, Settings
 from lib9.cli import Parser, entry
+from lib9.errors import SpawngridError, UsageError
 from lib9.sizes import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from lib9.fuse.attach import Attached
     from lib9.fuse.interface import MountOptions
+    from lib9.streams import Dial
+
+START_SECONDS_MAX = 20.0  # until the mount answers, or a far one could not be reached
 
 
 def parser() -> Parser:
@@ -51,10 +57,22 @@ def parser() -> Parser:
     )
     p.add_argument(
         "-r",
+        "--remote",
         "--reset",
-        type=parse_duration,
-        metavar="SECONDS",
-        help="limit: a pause after which the budget starts anew (60)",
+        dest="remote_or_reset",
+        type=_address_or_duration,
+        metavar="ADDR|SECONDS",
+        help="an address: mount the hubs that a hubfs --listen has there; "
+        "a time: of the limits, the pause after which the budget starts anew (60)",
+    )
+    p.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        type=_address,
+        metavar="ADDR",
+        help="let others mount these hubs: unix!PATH, tcp!HOST!PORT (whoever can reach it), "
+        "noise!HOST!PORT (users with right=hub in the ndb file); may be repeated",
     )
     p.add_argument(
         "-s", "--service", default="hubfs", metavar="NAME", help="the name that ctl shows (hubfs)"
@@ -71,64 +89,101 @@ def parser() -> Parser:
         action="store_true",
         help="other users may enter (needs root, or user_allow_other in fuse.conf)",
     )
+    p.add_argument("--log", metavar="FILE", help="what the daemon has to say goes to its end")
     p.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
     return p.house_options()
 
 
-def main(args: argparse.Namespace) -> int:
-    from hubfs.mount import mount_options
-    from lib9.fuse.attach import attach
+def _address(text: str) -> "Dial":
+    from lib9.streams import parse_dial
 
+    return parse_dial(text, port="hub")
+
+
+def _address_or_duration(text: str) -> "Dial | float":
+    return _address(text) if "!" in text else parse_duration(text)
+
+
+def main(args: argparse.Namespace) -> int:
+    from hubfs.options import mount_options
+    from lib9.fuse.first import mount_first
+
+    limits = (args.rate, args.gap, args.remote_or_reset)
+    if not isinstance(args.remote_or_reset, float | None) and (
+        args.listen or args.trunc or limits[:2] != (None, None)
+    ):
+        raise UsageError("-r ADDR: what holds for these hubs is said where they are")
+    if not 1 <= args.longest <= MESSAGE_SIZE_MAX:
+        raise UsageError(f"-l {args.longest}: a message has 1 to {MESSAGE_SIZE_MAX} bytes")
+    if args.bytes < 1 or args.hubs < 1 or args.rate == 0:
+        raise UsageError("-q, -b and --hubs are at least 1")
     options = mount_options(args.service, allow_other=args.allow_other)
-    attached = attach(os.fsencode(args.mount_point), options)
-    if not args.foreground:
-        if os.fork():
-            return 0  # requests wait in the kernel until the child answers them
-        _become_daemon()
-    _serve(attached, options, _settings(args), args.hubs)
+    point = os.fsencode(args.mount_point)
+    serving = partial(_serve, args, options)
+    if args.foreground:
+        from lib9.fuse.attach import attach
+
+        serving(attach(point, options), lambda: None)
+    else:
+        mount_first(point, options, serving, log=_log(args), grace_seconds=START_SECONDS_MAX)
     return 0
 
 
+def _log(args: argparse.Namespace) -> bytes:
+    return os.fsencode(args.log) if args.log else os.devnull.encode()
+
+
 def _settings(args: argparse.Namespace) -> Settings:
+    limits = (args.rate, args.gap, args.remote_or_reset)
     return Settings(
         capacity=args.bytes,
         message_size_max=args.longest,
         bytes_per_second=args.rate or RATE_MAX,
         gap_ns=args.gap or 0,
-        reset_seconds=60.0 if args.reset is None else args.reset,
-        limited=any(value is not None for value in (args.rate, args.gap, args.reset)),
+        reset_seconds=60.0 if args.remote_or_reset is None else args.remote_or_reset,
+        limited=any(value is not None for value in limits),
         only_new=args.trunc,
     )
 
 
-def _become_daemon() -> None:
-    os.setsid()
-    os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-
-
 def _serve(
-    attached: "Attached", options: "MountOptions", settings: Settings, hubs_max: int
+    args: argparse.Namespace,
+    options: "MountOptions",
+    attached: "Attached",
+    ready: Callable[[], None],
 ) -> None:
     import signal
 
     import trio
 
-    from hubfs.mount import serve_hubs
+    from hubfs.mount import serve_hubs, serve_remote
+
+    if isinstance(args.remote_or_reset, float | None):
+        serve = partial(
+            serve_hubs, settings=_settings(args), hubs_max=args.hubs, listen=args.listen
+        )
+    else:
+        serve = partial(serve_remote, dial=args.remote_or_reset)
 
     async def until_told() -> None:
+        told = trio.CancelScope()
+
+        async def end_on_signal() -> None:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    told.cancel()
+
+        failure: list[SpawngridError] = []
         async with trio.open_nursery() as nursery:
-
-            async def end_on_signal() -> None:
-                with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                    async for _ in signals:
-                        nursery.cancel_scope.cancel()
-
             nursery.start_soon(end_on_signal)
-            await serve_hubs(attached, options, settings, hubs_max=hubs_max, ready=lambda _: None)
+            with told:
+                try:
+                    await serve(attached, options, ready=ready)
+                except SpawngridError as error:
+                    failure.append(error)  # raised below, without a group around it
             nursery.cancel_scope.cancel()
+        if failure:
+            raise failure[0]
 
     trio.run(until_told)
 

@@ -1,0 +1,341 @@
+"""Every message of the hub protocol and its bytes, said once.
+
+`LAYOUTS` is the table: packing, unpacking, the reference page and the strategies of the tests are
+made from it. A body is a code (u8), a tag (u64) and the fields in order, behind its size (u32).
+Integers are unsigned and big-endian. A reply has the tag of its request; a client never uses a tag
+twice in a session, so that a request that is repeated after a reconnect is carried out once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9.framing import Buffer
+from venti_store.fields import REST, STRING, U8, U32, U64, VAR, Context, Field, Many, Record
+from venti_store.score import BLAKE3
+
+VERSION: Final = 1
+DATA_SIZE_MAX: Final = 1 << 20  # bytes of a hub in one message
+BODY_SIZE_MAX: Final = DATA_SIZE_MAX + 4096
+SESSION_SIZE: Final = 16  # bytes that name a session: random, known to its client only
+AT_THE_END: Final = (1 << 64) - 1  # Open: where new readers of this hub start
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a client is told of a name. `mine` is 1 where it may do what an owner may."""
+
+    ino: int
+    mode: int
+    links: int
+    size: int
+    mtime_ns: int
+    mine: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first request of each connection; a session outlives its connections for a while."""
+
+    version: int
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """`incarnation` changes when the server starts anew; `known`: it still has this session."""
+
+    incarnation: int
+    known: int
+    you: str
+    rights: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """It was not done, and why: an errno of Linux, and a reason for people."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    parent: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetFacts:
+    ino: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """The names of a group, from those made after inode `after`."""
+
+    ino: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    name: bytes
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The next names in order; none: there are no more."""
+
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    parent: int
+    name: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeGroup:
+    parent: int
+    name: bytes
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    parent: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGroup:
+    parent: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    parent: int
+    name: bytes
+    new_parent: int
+    new_name: bytes
+    replace: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    ino: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Make reader number `reader` of this session, at `position` of the bytes ever written.
+
+    `ino` 0: the hub that `path` names. A reader that is there already stays as it is.
+    """
+
+    reader: int
+    ino: int
+    path: bytes
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`position` is later than asked for when what was there is no longer kept."""
+
+    ino: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    reader: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Wait for bytes from `position` on. A frozen hub answers a `fresh` reader from `offset`."""
+
+    reader: int
+    position: int
+    size: int
+    offset: int
+    fresh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """`position` is that of the first byte; no bytes are end of file."""
+
+    position: int
+    frozen: int
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Store one message; `offset` counts for a frozen hub only, unless `append`."""
+
+    ino: int
+    offset: int
+    append: int
+    data: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetStatus:
+    """What does ctl show?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    text: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Lines for ctl."""
+
+    text: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """From the server, with tag 0: the hubs are gone for good."""
+
+
+Request = (
+    Hello | Ping | Lookup | GetFacts | List | Create | MakeGroup | Remove | RemoveGroup | Rename
+    | SetMode | Open | Close | Read | Write | GetStatus | Command
+)  # fmt: skip
+Reply = Welcome | Done | Error | Told | Names | Opened | Data | Wrote | Status | Bye
+Message = Request | Reply
+
+REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
+    Hello: Welcome,
+    Ping: Done,
+    Lookup: Told,
+    GetFacts: Told,
+    List: Names,
+    Create: Told,
+    MakeGroup: Told,
+    Remove: Done,
+    RemoveGroup: Done,
+    Rename: Done,
+    SetMode: Told,
+    Open: Opened,
+    Close: Done,
+    Read: Data,
+    Write: Wrote,
+    GetStatus: Status,
+    Command: Done,
+}
+# carried out once, however often it is sent
+ONCE: Final = (Create, MakeGroup, Remove, RemoveGroup, Rename, SetMode, Write, Command)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The code of a message, and the kinds of its fields, in the order of the dataclass."""
+
+    code: int
+    fields: tuple[Field, ...] = ()
+
+
+_FACTS = Record(
+    Facts,
+    (("ino", U64), ("mode", U32), ("links", U32), ("size", U64), ("mtime_ns", U64), ("mine", U8)),
+)
+_NAME = Record(Name, (("name", VAR), ("facts", _FACTS)))
+
+LAYOUTS: Final[dict[type[Message], Layout]] = {
+    Error: Layout(1, (U32, STRING)),
+    Done: Layout(2),
+    Bye: Layout(3),
+    Ping: Layout(4),
+    Hello: Layout(6, (U32, VAR)),
+    Welcome: Layout(7, (U64, U8, STRING, STRING)),
+    Lookup: Layout(8, (U64, VAR)),
+    Told: Layout(9, (_FACTS,)),
+    GetFacts: Layout(10, (U64,)),
+    List: Layout(12, (U64, U64)),
+    Names: Layout(13, (Many(_NAME),)),
+    Create: Layout(14, (U64, VAR, U32)),
+    MakeGroup: Layout(16, (U64, VAR, U32)),
+    Remove: Layout(18, (U64, VAR)),
+    RemoveGroup: Layout(20, (U64, VAR)),
+    Rename: Layout(22, (U64, VAR, U64, VAR, U8)),
+    SetMode: Layout(24, (U64, U32)),
+    Open: Layout(32, (U64, U64, VAR, U64)),
+    Opened: Layout(33, (U64, U64)),
+    Close: Layout(34, (U64,)),
+    Read: Layout(36, (U64, U64, U32, U64, U8)),
+    Data: Layout(37, (U64, U8, REST)),
+    Write: Layout(38, (U64, U64, U8, REST)),
+    Wrote: Layout(39, (U32,)),
+    GetStatus: Layout(40),
+    Status: Layout(41, (REST,)),
+    Command: Layout(42, (REST,)),
+}
+_NAMES_OF: Final = {kind: tuple(f.name for f in fields(kind)) for kind in LAYOUTS}
+_BY_CODE: Final = {layout.code: kind for kind, layout in LAYOUTS.items()}
+assert len(_BY_CODE) == len(LAYOUTS), "two messages share a code"
+_CONTEXT: Final = Context(BLAKE3)  # no field here depends on it
+
+
+def pack(tag: int, message: Message) -> list[Buffer]:
+    """Return the body that carries `message`, in parts; LocalProtocolError if it cannot."""
+    kind = type(message)
+    layout = LAYOUTS[kind]
+    out: list[Buffer] = [layout.code.to_bytes(1, "big")]
+    U64.pack(tag, out, _CONTEXT)
+    for name, field in zip(_NAMES_OF[kind], layout.fields, strict=True):
+        field.pack(getattr(message, name), out, _CONTEXT)
+    if sum(map(len, out)) > BODY_SIZE_MAX:
+        raise LocalProtocolError(f"{kind.__name__}: longer than {BODY_SIZE_MAX} bytes")
+    return out
+
+
+def unpack(body: memoryview) -> tuple[int, Message]:
+    """Return tag and message; RemoteProtocolError for a body that `pack` could not have made."""
+    if len(body) < 9:
+        raise RemoteProtocolError("a message without code and tag")
+    kind = _BY_CODE.get(body[0])
+    if kind is None:
+        raise RemoteProtocolError(f"unknown message {body[0]}")
+    tag, at = U64.unpack(body, 1, _CONTEXT)
+    values: list[Any] = []
+    for field in LAYOUTS[kind].fields:
+        value, at = field.unpack(body, at, _CONTEXT)
+        values.append(value)
+    if at != len(body):
+        raise RemoteProtocolError(f"{len(body) - at} bytes after a {kind.__name__}")
+    return tag, kind(*values)

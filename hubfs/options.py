@@ -1,0 +1,16 @@
+"""How a hub mount is mounted; known before anything heavy is imported."""
+
+from lib9.fuse.interface import MountOptions
+
+READERS_MAX = 4096  # reads that may wait at once, over all hubs of a mount
+
+
+def mount_options(service: str, *, allow_other: bool) -> MountOptions:
+    """Return the options: nothing is cached, and waiting reads can be interrupted."""
+    return MountOptions(
+        fsname=service,
+        subtype="hubfs",
+        allow_other=allow_other,
+        interruptible=True,
+        max_tasks=READERS_MAX,
+    )

@@ -1,0 +1,217 @@
+"""Remote hub mounts as real processes: over a unix socket, and between two network namespaces."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from lib9 import keys
+from tests.commands import environment, is_mounted, run
+from tests.hubfs.conftest import take_down
+from tests.hubfs.test_mount import TEXT, readers, wait_until
+
+pytestmark = [pytest.mark.fuse, pytest.mark.root]
+
+
+@pytest.fixture
+def pair(tmp_path: Path, home: Path) -> Iterator[tuple[Path, Path]]:
+    """A hub mount, and a remote mount of it over a unix socket."""
+    near, far = tmp_path / "near", tmp_path / "far"
+    with ExitStack() as stack:
+        for point in (near, far):
+            point.mkdir()
+            stack.callback(take_down, point)
+        address = f"unix!{tmp_path}/socket"
+        run("hubfs", "--listen", address, "--log", tmp_path / "near.log", near)
+        run("hubfs", "-r", address, "--log", tmp_path / "far.log", far)
+        yield near, far
+
+
+def test_both_sides_are_one(pair: tuple[Path, Path]) -> None:
+    near, far = pair
+    (far / "log").write_bytes(TEXT[:4])
+    with subprocess.Popen(["cat", far / "log"], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(near, "log") == 1)
+        with (near / "log").open("ab", buffering=0) as writer:
+            writer.write(TEXT[4:])
+        wait_until(lambda: "log: bytes 14 readers 1 lag 0 lost 0" in (far / "ctl").read_text())
+        (near / "log").unlink()
+        assert child.communicate(timeout=10)[0] == TEXT
+    assert "client uid 0 at unix!" in (near / "ctl").read_text()
+    assert "from unix!" in (far / "ctl").read_text()
+
+
+@pytest.mark.parametrize("program", [["cat"], ["sed", "-n", "p"], ["awk", "{print}"]])
+def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list[str]) -> None:
+    near, far = pair
+    (near / "h").touch()
+    with subprocess.Popen([*program, far / "h"], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(near, "h"))
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH):
+            child.send_signal(number)
+        (near / "h").write_bytes(TEXT)
+        (near / "h").unlink()
+        assert child.communicate(timeout=10)[0] == TEXT
+    (near / "h").touch()
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with subprocess.Popen([*program, far / "h"]) as child:
+            wait_until(lambda: readers(near, "h"))
+            child.send_signal(number)
+            assert child.wait(10) == -number
+        wait_until(lambda: not readers(near, "h"))
+
+
+def test_names_modes_and_refusals(pair: tuple[Path, Path]) -> None:
+    near, far = pair
+    (far / "group").mkdir()
+    (far / "group" / "a").write_bytes(b"1")
+    (far / "group" / "a").rename(far / "b")
+    (far / "group").rmdir()
+    (far / "b").chmod(0o600)
+    assert sorted(p.name for p in far.iterdir()) == ["b", "ctl"]
+    assert (near / "b").stat().st_mode & 0o777 == 0o600
+    for bad in (b"bogus", b"eof nosuch"):
+        with (
+            pytest.raises(OSError, match="Invalid argument"),
+            (far / "ctl").open("wb", buffering=0) as ctl,
+        ):
+            ctl.write(bad)
+    with (
+        pytest.raises(OSError, match="Message too long"),
+        (far / "b").open("ab", buffering=0) as hub,
+    ):
+        hub.write(bytes(700_000))
+    assert "b: bytes 1 " in (near / "ctl").read_text()
+    # frozen, it is a plain file here too
+    (near / "ctl").write_text("freeze b")
+    (far / "b").write_bytes(TEXT)
+    assert (far / "b").read_bytes() == TEXT
+    assert (far / "b").stat().st_size == len(TEXT)
+
+
+def test_quit_ends_both_mounts(pair: tuple[Path, Path]) -> None:
+    near, far = pair
+    (far / "h").write_bytes(TEXT)
+    with subprocess.Popen(["cat", far / "h"], stdout=subprocess.PIPE) as child:
+        wait_until(lambda: readers(near, "h"))
+        (far / "ctl").write_text("quit")
+        assert child.communicate(timeout=10)[0] == TEXT
+    wait_until(lambda: not is_mounted(near) and not is_mounted(far))
+
+
+def test_errors_at_the_start_reach_the_user(tmp_path: Path, home: Path) -> None:
+    point = tmp_path / "p"
+    point.mkdir()
+    for words in (
+        ("-r", f"unix!{tmp_path}/nobody"),
+        ("--listen", f"unix!{tmp_path}/no/such/place"),
+        ("--listen", "noise!127.0.0.1!0"),  # without a key
+        ("-r", "noise!127.0.0.1!1"),
+    ):
+        done = subprocess.run(
+            ["hubfs", *words, point],
+            env=environment(),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 8
+        assert done.stderr.startswith(b"hubfs: ")
+        assert done.stderr.count(b"\n") == 1
+        assert not is_mounted(point)
+
+
+class Node:
+    """A machine of its own, as far as networks and homes go."""
+
+    def __init__(self, name: str, address: str, top: Path) -> None:
+        self.name, self.address = f"hubs-{os.getpid()}-{name}", address
+        self.home = top / name
+        self.config = self.home / "config" / "spawngrid"
+        self.config.mkdir(parents=True, mode=0o700)
+        self.identity = keys.create(str(self.config / "key"))
+
+    def run(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[bytes]:
+        home = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / "config")}
+        done = subprocess.run(
+            # mounts stay in this mount name space, where everybody sees them
+            ["nsenter", f"--net=/run/netns/{self.name}", *words],
+            env=environment(home),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, home: Path) -> Iterator[tuple[Node, Node]]:
+    """Two nodes with a cable between them that know each other's keys."""
+    a, b = Node("a", "10.77.7.1", tmp_path), Node("b", "10.77.7.2", tmp_path)
+    with ExitStack() as stack:
+        for node in (a, b):
+            run("ip", "netns", "add", node.name)
+            stack.callback(run, "ip", "netns", "del", node.name)
+        cable = [f"h{os.getpid()}a"[-15:], f"h{os.getpid()}b"[-15:]]
+        run("ip", "link", "add", cable[0], "netns", a.name, "type", "veth", "peer", "name",
+            cable[1], "netns", b.name)  # fmt: skip
+        for node, end in zip((a, b), cable, strict=True):
+            run("ip", "-n", node.name, "addr", "add", f"{node.address}/24", "dev", end)
+            run("ip", "-n", node.name, "link", "set", end, "up")
+            run("ip", "-n", node.name, "link", "set", "lo", "up")
+        yield a, b
+
+
+def know(node: Node, *records: str) -> None:
+    (node.config / "ndb").write_text("".join(f"{record}\n" for record in records))
+
+
+def test_between_two_network_name_spaces_with_rights_by_key(
+    nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
+    a, b = nodes
+    near, far = tmp_path / "near", tmp_path / "far"
+    address = f"noise!{a.address}!17777"
+    server = f"sys=a dial={address} pubkey={keys.format_key(a.identity.public)}"
+    user = f"user=glenda pubkey={keys.format_key(b.identity.public)}"
+    know(b, server)
+    know(a, user + " right=hub.read")
+    with ExitStack() as stack:
+        for point in (near, far):
+            point.mkdir()
+            stack.callback(take_down, point)
+        a.run("hubfs", "--listen", address, near)
+        (near / "log").write_bytes(TEXT)
+        a.run("sh", "-c", f"echo freeze log > {near}/ctl")
+        b.run("hubfs", "-r", address, far)
+        assert (far / "log").read_bytes() == TEXT
+        for refused in (far / "log", far / "new", far / "ctl"):
+            with pytest.raises(PermissionError):
+                refused.write_bytes(b"melt")
+        run("umount", far)
+        know(a, user + " right=hub.read right=hub.append right=hub.create")
+        b.run("hubfs", "-r", address, far)
+        with pytest.raises(PermissionError):
+            (far / "log").write_bytes(b"not mine")
+        (far / "mine").write_bytes(b"x")
+        assert "mine: bytes 0 readers 0 lag 0 lost 0" not in (near / "ctl").read_text()
+        assert "writer glenda" in (near / "ctl").read_text()
+        assert "client glenda at noise!10.77.7.2" in (near / "ctl").read_text()
+        # the cable is cut and mended: the reader goes on where it was
+        with subprocess.Popen(["cat", far / "mine"], stdout=subprocess.PIPE) as child:
+            wait_until(lambda: readers(near, "mine"))
+            b.run("ss", "-K", "dst", a.address)
+            with (near / "mine").open("ab", buffering=0) as writer:
+                writer.write(b"yz")
+            wait_until(lambda: "connects 2" in (far / "ctl").read_text())
+            (near / "mine").unlink()
+            assert child.communicate(timeout=30)[0] == b"xyz"
+        run("umount", far)
+        know(a)
+        said = b.run("hubfs", "-r", address, far, status=8).stderr
+        assert b"no right to hubs here" in said
