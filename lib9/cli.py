@@ -62,8 +62,8 @@ def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
     """Run one command with the arguments `argv` and return its exit status."""
     try:
         args = parser.parse_args(argv)
-    except UsageError as error:  # from the type of an argument
-        parser.error(str(error))
+    except UsageError as wrong:  # from the type of an argument
+        parser.error(str(wrong))
     program = parser.prog.split()[0]
     debug = bool(getattr(args, "debug", False))
     from lib9 import log, places
