@@ -5,14 +5,12 @@ Skipped unless $PLAN9 names a plan9port with `venti/*`, `vac` and `unvac` built.
 
 import filecmp
 import os
-import socket
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
 from tests.contracts.block_store import blocks_of, keys_of
+from tests.kit.plan9 import NEEDED, PLAN9, Programs, plan9_server
 from tests.venti_store.test_serve import VENTI, Server
 from venti_store.errors import NoSuchBlock
 from venti_store.interfaces import Key
@@ -21,26 +19,9 @@ from venti_store.open import open_store
 from venti_store.score import SHA1
 from venti_store.stores.lmdb import create
 
-PLAN9 = Path(os.environ.get("PLAN9", "/usr/local/plan9"))
-NEEDED = ("venti/read", "venti/write", "venti/copy", "venti/venti", "vac", "unvac")
 pytestmark = pytest.mark.skipif(
     not all((PLAN9 / "bin" / name).exists() for name in NEEDED), reason="no plan9port here"
 )
-
-
-class Programs:
-    """The programs of plan9port, talking to one server."""
-
-    def __init__(self, address):
-        self.environ = {**os.environ, "PLAN9": str(PLAN9), "venti": address}
-
-    def __call__(self, name, *args, data=b"", check=True, cwd=None):
-        done = subprocess.run(
-            [PLAN9 / "bin" / name, *map(str, args)],
-            input=data, capture_output=True, env=self.environ, timeout=60, cwd=cwd,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, done.stderr
-        return done
 
 
 @pytest.fixture
@@ -52,40 +33,12 @@ def ours(tmp_path, home):
     server.end()
 
 
-def answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def theirs(tmp_path):
     """plan9port's server on small arenas."""
-    folder = tmp_path / "arenas"
-    folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    run = Programs("")
-    for name, size in (("arena", 64 << 20), ("isect", 8 << 20)):
-        with open(folder / name, "wb") as file:
-            file.truncate(size)
-    run("venti/fmtarenas", "arena", folder / "arena")
-    run("venti/fmtisect", "isect", folder / "isect")
-    address = f"tcp!127.0.0.1!{port}"
-    (folder / "conf").write_text(
-        f"index main\nisect {folder}/isect\narenas {folder}/arena\naddr {address}\n"
-    )
-    run("venti/fmtindex", folder / "conf")
-    process = subprocess.Popen(
-        [PLAN9 / "bin/venti/venti", "-d", "-c", folder / "conf"],
-        env=run.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 20
-    while not answers(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield address
-    process.kill()
-    process.wait()
+    (tmp_path / "arenas").mkdir()
+    with plan9_server(tmp_path / "arenas") as address:
+        yield address
 
 
 @pytest.fixture
