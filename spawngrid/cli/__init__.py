@@ -1,0 +1,1 @@
+"""The commands of the grid, a module each."""

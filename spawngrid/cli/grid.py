@@ -1,0 +1,27 @@
+"""`grid`: one script, a module for each word. A module has `add(commands)` and `main(args)`."""
+
+import argparse
+import importlib
+
+from lib9.cli import Parser, entry
+
+COMMANDS = ("key",)  # modules of spawngrid.cli
+
+
+def parser() -> Parser:
+    """Return the parser of grid and of all its words."""
+    p = Parser("grid", description="Keys, and what is asked of the grid with them.")
+    p.house_options()
+    words = p.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for word in COMMANDS:
+        importlib.import_module(f"spawngrid.cli.{word}").add(words)
+    return p
+
+
+def main(args: argparse.Namespace) -> int | None:
+    """Run the word that was given."""
+    status: int | None = args.run(args)
+    return status
+
+
+run = entry(parser, main)
