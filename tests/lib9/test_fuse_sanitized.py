@@ -19,10 +19,17 @@ pytestmark = [pytest.mark.fuse, pytest.mark.root]
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = tmp_path_factory.mktemp("asan") / f"_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
-    sources = [TOP / "lib9/fuse/_shim.c", TOP / "lib9/fuse/wire.c"]
+    sources = [TOP / "lib9/fuse" / name for name in ("_shim.c", "answers.c", "wire.c")]
     include = sysconfig.get_path("include")
     command = ["gcc", "-g", "-O1", "-std=gnu11", "-shared", "-fPIC", f"-I{include}"]
-    command += ["-fsanitize=address", "-fno-omit-frame-pointer", "-o", module, *sources]
+    command += [
+        "-fvisibility=hidden",
+        "-fsanitize=address",
+        "-fno-omit-frame-pointer",
+        "-o",
+        module,
+        *sources,
+    ]
     subprocess.run(command, check=True)
     return module
 
