@@ -52,6 +52,7 @@ class MemFs(Operations):
         self.inodes: dict[int, Inode] = {}
         self.next_ino = 1
         self.trail: list[str] = []
+        self.last_trail: list[str] = []
         self.waiting = 0
         self.pollers: list[Poller] = []
         self.destroyed = False
@@ -252,8 +253,9 @@ class MemFs(Operations):
 
     async def getxattr(self, ino: int, name: bytes, who: Caller) -> bytes:
         if ino == 1 and name == b"user.trail":
-            trail, self.trail = self.trail, []
-            return "\n".join(trail).encode()
+            if self.trail:  # getxattr(2) is called again when its buffer was too small
+                self.last_trail, self.trail = self.trail, []
+            return "\n".join(self.last_trail).encode()
         if ino == 1 and name == b"user.waiting":
             return b"%d" % self.waiting
         value = self.inodes[ino].xattrs.get(name)
