@@ -7,7 +7,7 @@ everything is looked at once more.
 """
 
 import stat
-from errno import EFBIG, EINVAL
+from errno import EFBIG, EINVAL, ENOSPC
 from typing import Final
 
 from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
@@ -21,6 +21,7 @@ from lib9.faults import fault
 from venti_store.hashtree.layout import STREAM_SIZE_MAX
 from venti_store.score import Buffer
 
+LAYERS_MAX: Final = 200  # a save that fails leaves one on each file that is written after it
 FILE_SIZE_MAX: Final = STREAM_SIZE_MAX
 
 Fills = dict[int, bytes]  # start of a page to the older content in it
@@ -189,6 +190,8 @@ class Writer:
         inode = change.inode(ino)
         if self._open_layer(inode) is not None:
             return inode
+        if len(inode.layers) >= LAYERS_MAX:
+            raise OSError(ENOSPC, "layers")
         number = overlay.scratch.next_layer()
         if inode.flags & INLINE:
             content = overlay.scratch.get(records.content_key(ino)) or b""

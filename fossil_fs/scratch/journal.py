@@ -113,8 +113,10 @@ class Journal:
     def replay(self, generation: int) -> Iterator[list[Op]]:
         """Give the mutations made after commit `generation`, up to where the file was cut short.
 
-        ScratchDamaged when the journal stands on a commit that the metadata does not have.
+        What is appended then goes behind them. ScratchDamaged when the journal stands on a commit
+        that the metadata does not have.
         """
+        self._generation, self.size = generation, 0
         with open(os.dup(self._fd), "rb") as file:
             file.seek(0)
             header = file.read(_HEADER.size)
@@ -129,11 +131,13 @@ class Journal:
                 raise ScratchDamaged(
                     f"its journal is of commit {own}, its metadata of {generation}"
                 )
+            self.size = _HEADER.size
             while len(head := file.read(_RECORD.size)) == _RECORD.size:
                 size, crc = _RECORD.unpack(head)
                 payload = file.read(size) if size <= RECORD_SIZE_MAX else b""
                 if len(payload) != size or not size or crc != _checksum(payload, generation):
                     return
+                self.size += _RECORD.size + size
                 yield unpack_payload(payload)
 
     def begin(self, generation: int) -> None:
@@ -144,6 +148,13 @@ class Journal:
         os.pwrite(self._fd, header + struct.pack("<I", zlib.crc32(header)), 0)
         self._generation = generation
         self.size = _HEADER.size
+
+    def go_on(self) -> None:
+        """Forget what lies behind the last whole record; with none, begin."""
+        if self.size:
+            os.ftruncate(self._fd, self.size)
+        else:
+            self.begin(self._generation)
 
     def append(self, ops: Iterable[Op]) -> None:
         """Write one mutation: it survives a kill on return, a power cut after `sync`.

@@ -14,6 +14,8 @@ A snapshot is a read transaction on the last commit: it stays as it is while cha
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from errno import ENOSPC
 from typing import Any, Final
 
 import lmdb
@@ -78,7 +80,11 @@ class Metadata(View):
             for ops in self.journal.replay(self.generation):
                 self._perform(ops)
                 self.replayed += 1
-        self.commit()
+            self.journal.go_on()
+            with suppress(OSError):  # a full disk: the journal has everything
+                self.commit()
+        else:
+            self.commit()
 
     def _open_environment(self) -> None:
         try:
@@ -111,15 +117,29 @@ class Metadata(View):
         fault("fsync.journal-synced")
 
     def commit(self) -> None:
-        """Move every change so far into the environment, synced."""
+        """Move every change so far into the environment, synced.
+
+        OSError when the disk is full or broken: then every change is still in the journal.
+        """
+        try:
+            self.transaction.put(_GENERATION_KEY, _GENERATION.pack(self.generation + 1))
+            self.transaction.commit()
+        except lmdb.Error as error:
+            self._begin_again()
+            raise OSError(ENOSPC, f"scratch: {error}") from error
         self.generation += 1
-        self.transaction.put(_GENERATION_KEY, _GENERATION.pack(self.generation))
-        self.transaction.commit()
         fault("commit.metadata-committed")
         self.journal.begin(self.generation)
         self.transaction = self._environment.begin(write=True)
         self.dirty = self.changes = 0
         fault("commit.done")
+
+    def _begin_again(self) -> None:
+        """After a failed commit: make the changes since the last one anew, from the journal."""
+        self.transaction.abort()
+        self.transaction = self._environment.begin(write=True)
+        for ops in self.journal.replay(self.generation):
+            self._perform(ops)
 
     def snapshot(self) -> Snapshot:
         """Return the state of the last commit."""

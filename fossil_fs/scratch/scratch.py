@@ -90,7 +90,9 @@ class Scratch(Records):
             self._snapshots = 0
             self._inodes: dict[int, Inode | None] = {}  # as they stand, None: no record
             self._version = self.metadata.generation << 32
-            self._layers = self._recover()
+            self._layers = 0
+            with suppress(OSError):  # a full disk: what is left over stays a while
+                self._recover()
         except BaseException:
             os.close(self._lock)
             raise
@@ -119,19 +121,20 @@ class Scratch(Records):
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         return self.metadata.scan(prefix, after)
 
-    def _recover(self) -> int:
-        """Drop what a killed process left half done; return the highest layer number."""
-        for batch in self._orphans():
-            self.metadata.apply(batch)
+    def _recover(self) -> None:
+        """Drop what a killed process left half done; go on with versions and layers from there."""
         known: set[int] = set()
         for _, value in self.scan(b"i"):
             inode = unpack_inode(value)
+            self._version = max(self._version, inode.version)
             known.update(layer.number for layer in inode.layers)
             if inode.layers:
                 self._cut_unacknowledged(inode)
+        self._layers = max([*known, *self.files.numbers()], default=0)
+        for inodes in self._orphans():
+            self.apply(inodes)
         self.files.condemn(number for number in self.files.numbers() if number not in known)
         self.commit()
-        return max(known, default=0)
 
     def _cut_unacknowledged(self, inode: Inode) -> None:
         """Take out of a file's top layer what a write left there that did not return."""
@@ -177,7 +180,8 @@ class Scratch(Records):
             if op.key[0] == _INODE:
                 self._inodes.pop(records.unpack_number(op.key[1:]), None)
         if self._overdue():
-            self.commit()
+            with suppress(OSError):  # a full disk: the journal has it, and the next commit may work
+                self.commit()
 
     def _overdue(self) -> bool:
         """Tell whether a commit cannot wait for the task that usually makes it."""

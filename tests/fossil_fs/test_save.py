@@ -1,5 +1,6 @@
 """Saves: what they cost, what they contain while writers go on, and what is there after a kill."""
 
+import errno
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -150,6 +151,45 @@ async def test_a_store_that_is_full_loses_nothing(tmp_path: Path) -> None:
     assert await saved.read("f") == bytes(model)
     saved.close()
     fs.close()
+
+
+@pytest.mark.root
+async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    await trio.run_process(["mount", "-t", "tmpfs", "-o", "size=12m", "none", str(small)])
+    try:
+        store = MemoryStore()
+        score = await empty_root(store)
+        fs = await Driver.open(store, new_scratch(small, store, score, 64 << 20))
+        model: dict[str, bytes] = {}
+        failures = 0
+        for n in range(400):
+            data = os.urandom((100, 30_000, 200_000)[n % 3])
+            try:
+                await fs.create(f"f{n}")
+                model[f"f{n}"] = b""
+                await fs.write(f"f{n}", 0, data)
+                model[f"f{n}"] = data
+            except OSError as error:
+                assert error.errno == errno.ENOSPC, error
+                failures += 1
+        assert failures
+        for turn in range(2):
+            assert set(await fs.names("")) == set(model)
+            for name, data in model.items():
+                assert await fs.read(name) in (data, b""), name
+            if not turn:
+                fs.kill()
+                fs = await Driver.open(store, fs.fs.overlay.scratch.directory)
+        await trio.run_process(["mount", "-o", "remount,size=64m", str(small)])
+        for name in list(model)[::2]:
+            await fs.unlink(name)
+        await fs.save()
+        assert fs.fs.overlay.scratch.is_clean
+        fs.close()
+    finally:
+        await trio.run_process(["umount", "-l", str(small)])
 
 
 async def test_a_lost_block_is_an_error_there_and_nowhere_else(
