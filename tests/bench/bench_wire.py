@@ -1,8 +1,10 @@
 """Stores over a connection: beside the store itself, beside plain TCP, and beside Plan 9's server."""
 
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import sysconfig
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -24,7 +26,8 @@ from venti_store.open import open_store
 from venti_store.score import BLAKE3, SHA1, Family
 from venti_store.stores.lmdb import create
 
-VENTI = Path(sysconfig.get_path("scripts")) / "venti"
+BIN = Path(sysconfig.get_path("scripts"))
+DELAY_MS = 20
 GROUP = 32  # blocks in a call
 CLIENTS = 8
 AHEAD = 32  # requests under way of one classic client
@@ -34,6 +37,8 @@ def run(ctx: Context) -> Iterable[Row]:
     with ctx.scratch() as scratch:
         yield from _large_blocks(ctx, scratch)
         yield from _classic(ctx, scratch)
+        if os.access("/dev/fuse", os.R_OK | os.W_OK):
+            yield from _far_mount(ctx, scratch)
 
 
 def _blocks(family: Family, total: int, size: int) -> list[Block]:
@@ -49,7 +54,7 @@ def _served(
     """Serve a store as a process of its own; gives the addresses it listens on."""
     listen = [word for address in addresses for word in ("--listen", address)]
     process = subprocess.Popen(
-        [VENTI, "serve", store, *listen, *options], stdout=subprocess.PIPE, text=True
+        [BIN / "venti", "serve", store, *listen, *options], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
@@ -173,6 +178,67 @@ def _classic(ctx: Context, scratch: Path) -> Iterable[Row]:
         better="higher", target=1.0, target_is="ratio",
         flags=f"04, sha1, {total >> 20} MiB in 8 KiB blocks, {AHEAD} requests ahead",
     )  # fmt: skip
+
+
+def _far_mount(ctx: Context, scratch: Path) -> Iterable[Row]:
+    """A cold mount and one look at everything in it, through a relay that delivers late."""
+    directories, files = ctx.size(200, 20), 25
+    for n in range(directories):
+        folder = scratch / f"far/{n // 20}/{n}"
+        folder.mkdir(parents=True)
+        for m in range(files):
+            (folder / f"file{m}").write_text(f"{n} {m}\n" * 20)
+    create(str(scratch / "farstore"), BLAKE3)
+    vac = [BIN / "vac", "-s", scratch / "farstore", scratch / "far"]
+    done = subprocess.run(vac, check=True, capture_output=True, text=True)
+    score = done.stdout.split()[-1]
+    with _served(scratch / "farstore", "tcp!127.0.0.1!0") as (address,):
+        port = address.split("!")[2]
+        with _relayed(port, 0) as near, _relayed(port, DELAY_MS) as far:
+            values = ctx.race(
+                {
+                    "ours": lambda: _look_at_all(scratch, far, score),
+                    "peer": lambda: _look_at_all(scratch, near, score),
+                }
+            )
+    yield Row(
+        "wire: cold mount, find -ls", "s", values["ours"], values["peer"],
+        "the same relay without delay", target=4, target_is="ratio", cache="cold",
+        flags=f"{directories * files} files in {directories} directories, {DELAY_MS} ms one way, cached!",
+    )  # fmt: skip
+
+
+@contextmanager
+def _relayed(port: str, delay_ms: int) -> Iterator[str]:
+    """Relay to `port`; gives the relay's own."""
+    words = [sys.executable, "-m", "tests.kit.relay", port, str(delay_ms)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _look_at_all(scratch: Path, port: str, score: str) -> float:
+    """Return the seconds from before the mount to after the last line."""
+    home, mount = scratch / "home", scratch / "mnt"
+    shutil.rmtree(home, ignore_errors=True)
+    mount.mkdir(exist_ok=True)
+    places_ = ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME")
+    environ = {**os.environ, **{name: str(home / name) for name in places_}}
+    home.mkdir()
+    (home / "XDG_RUNTIME_DIR").mkdir(mode=0o700)
+    store = f"cached!64M!tcp!127.0.0.1!{port}"
+    began = perf_counter()
+    words = [BIN / "fossil-mount", "--ro", "-s", store, score, mount]
+    subprocess.run(words, check=True, env=environ, capture_output=True)
+    try:
+        subprocess.run(["find", mount, "-ls"], check=True, stdout=subprocess.DEVNULL)
+        return perf_counter() - began
+    finally:
+        subprocess.run([BIN / "fossil-umount", mount], check=True, env=environ, capture_output=True)
 
 
 def _classic_reads(address: str, blocks: list[Block]) -> float:
