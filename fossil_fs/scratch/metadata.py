@@ -162,7 +162,8 @@ class Metadata(View):
     def compact(self) -> None:
         """Give free pages back to the disk: commit, copy what is live, use the copy.
 
-        No snapshot may be open. A kill leaves either the old file or the new one.
+        No snapshot may be open. A kill leaves either the old file or the new one; without room for
+        the copy all stays as it is.
         """
         self.commit()
         self.transaction.abort()
@@ -175,6 +176,9 @@ class Metadata(View):
             self._environment.close()
             os.replace(copy, self._path)
             self._open_environment()
+        except (OSError, lmdb.Error):
+            with suppress(FileNotFoundError):
+                os.unlink(copy)
         finally:
             self.transaction = self._environment.begin(write=True)
 
