@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from lib9.errors import Exit, SpawngridError, UsageError
+from lib9.places import data_directory
 from ndbdb.append import append
 from ndbdb.database import Database
 from ndbdb.errors import NoSuchDatabase
@@ -73,10 +74,7 @@ def check_name(name: str) -> str:
 
 def names_file(environ: Mapping[str, str]) -> str:
     """Return where a user's names are: `$XDG_DATA_HOME/spawngrid/names`."""
-    base = environ.get("XDG_DATA_HOME") or os.path.join(
-        environ.get("HOME") or os.path.expanduser("~"), ".local/share"
-    )
-    return os.path.join(base, "spawngrid", "names")
+    return os.path.join(data_directory(environ), "spawngrid", "names")
 
 
 class Names:

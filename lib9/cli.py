@@ -6,13 +6,13 @@ belong inside `main`, so that `--help` answers at once.
 """
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from lib9.errors import Exit, SpawngridError, UsageError, single_error
+from lib9.telling import error_line, exit_status
 
 Main = Callable[[argparse.Namespace], int | None]
 
@@ -91,30 +91,6 @@ def complain(program: str, error: SpawngridError | OSError) -> int:
     """Print the one line for `error` on stderr and return its exit status."""
     sys.stderr.write(f"{program}: {error_line(error)}\n")
     return int(exit_status(error))
-
-
-def exit_status(error: SpawngridError | OSError) -> Exit:
-    """Return the exit status that a fact has."""
-    if isinstance(error, SpawngridError):
-        return error.exit_code
-    return Exit.NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Exit.FAILED
-
-
-def error_line(error: BaseException) -> str:
-    """Return `what: why` on one line, without control characters."""
-    if isinstance(error, OSError) and error.strerror:
-        name = error.filename
-        if isinstance(name, bytes):
-            name = os.fsdecode(name)
-        text = f"{name}: {error.strerror}" if name is not None else error.strerror
-    else:
-        text = str(error) or type(error).__name__
-    return printable(text)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters, newlines and what is no text as escapes."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def print_json(value: object) -> None:

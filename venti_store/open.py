@@ -2,20 +2,22 @@
 
 import importlib
 import os
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from venti_store.errors import StoreError
-from venti_store.interfaces import BlockStore
-from venti_store.score import BLAKE3, Family
+
+if TYPE_CHECKING:
+    from venti_store.interfaces import BlockStore
+    from venti_store.score import Family
 
 
 class Opener(Protocol):
     """Opens the store at an address; `family` None takes whatever hash it has."""
 
-    async def __call__(self, address: str, family: Family | None) -> BlockStore: ...
+    async def __call__(self, address: str, family: "Family | None") -> "BlockStore": ...
 
 
-async def _open_path(address: str, family: Family | None) -> BlockStore:
+async def _open_path(address: str, family: "Family | None") -> "BlockStore":
     from venti_store.stores.lmdb import LmdbStore
 
     return LmdbStore(address, family=family)
@@ -31,7 +33,7 @@ OPENERS: dict[str, str] = {
 }
 
 
-async def open_store(address: str, family: Family | None = None) -> BlockStore:
+async def open_store(address: str, family: "Family | None" = None) -> "BlockStore":
     """Open the store at `address`; who opens it closes it with `aclose`.
 
     Raises StoreMissing, StoreError, HashMismatch if it is not of `family`, Unreachable.
@@ -42,7 +44,7 @@ async def open_store(address: str, family: Family | None = None) -> BlockStore:
     if word not in OPENERS:
         raise StoreError(f"{address}: no such kind of store address: {word}")
     module, _, name = OPENERS[word].partition(":")
-    opener = cast(Opener, getattr(importlib.import_module(module), name))
+    opener = cast("Opener", getattr(importlib.import_module(module), name))
     return await opener(address, family)
 
 
@@ -59,6 +61,7 @@ def default_path(data_home: str) -> str:
 
 def create_default(data_home: str) -> bool:
     """Make the embedded store if it is missing (blake3); tell whether it was."""
+    from venti_store.score import BLAKE3
     from venti_store.stores.lmdb import create
 
     path = default_path(data_home)

@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fossil_fs.format.names import show_name
-from fossil_fs.snapshot import Snapshot, open_snapshot
-from lib9.cli import printable
 from lib9.errors import Exit
+from lib9.places import cache_directory
+from lib9.telling import printable
 from venti_store.cli.address import add_store_option, store_address, with_store
 from venti_store.errors import BadTree, HashMismatch
-from venti_store.interfaces import BlockStore
-from venti_store.score import FAMILY_OF_SIZE, Family, Score
 
 if TYPE_CHECKING:
     from fossil_fs.names import Names
+    from fossil_fs.snapshot import Snapshot
+    from venti_store.interfaces import BlockStore
+    from venti_store.score import Family, Score
 
 __all__ = ["add_store_option", "store_address", "with_store"]
 
@@ -30,11 +30,11 @@ class Place:
     """A tree and a path in it, as the command line says it."""
 
     text: str
-    score: Score
+    score: "Score"
     path: bytes
 
 
-def resolve(text: str) -> Score:
+def resolve(text: str) -> "Score":
     """Return the score that `text` means: hex digits, `vac:` in front or not, or a name here."""
     return names_here().resolve(text)
 
@@ -48,8 +48,7 @@ def names_here() -> "Names":
 
 def memory_folder() -> str:
     """Return where `vac -a` keeps what it saw of the host."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(home, "vac")
+    return os.path.join(cache_directory(os.environ), "vac")
 
 
 def parse_place(text: str) -> Place:
@@ -59,8 +58,10 @@ def parse_place(text: str) -> Place:
     return Place(text, resolve(label + tree), os.fsencode(path))
 
 
-def family_of(scores: Sequence[Score]) -> Family:
+def family_of(scores: "Sequence[Score]") -> "Family":
     """Return the hash family of all `scores`; HashMismatch if they are of two."""
+    from venti_store.score import FAMILY_OF_SIZE
+
     sizes = {len(score) for score in scores}
     if len(sizes) != 1:
         raise HashMismatch("the scores are of different hash families, which no store mixes")
@@ -70,12 +71,14 @@ def family_of(scores: Sequence[Score]) -> Family:
 def with_trees(
     args: argparse.Namespace,
     places: Sequence[Place],
-    function: Callable[[list[Snapshot]], Awaitable[T]],
+    function: "Callable[[list[Snapshot]], Awaitable[T]]",
 ) -> T:
     """Return `await function(snapshots)`, the trees of `places` opened in the store of `args`."""
+    from fossil_fs.snapshot import open_snapshot
+
     family = family_of([place.score for place in places])
 
-    async def run(store: BlockStore) -> T:
+    async def run(store: "BlockStore") -> T:
         return await function([await open_snapshot(store, place.score) for place in places])
 
     return with_store(store_address(args), run, family)
@@ -89,6 +92,8 @@ class Complaints:
         self.count = 0
 
     def __call__(self, name: bytes, error: BadTree) -> None:
+        from fossil_fs.format.names import show_name
+
         self.count += 1
         sys.stderr.write(
             f"{self.program}: {printable(show_name(name) or '?')}: {printable(str(error))}\n"
@@ -107,6 +112,6 @@ def put_line(line: bytes) -> None:
         sys.stdout.buffer.write(line + b"\n")
 
 
-def named_times() -> dict[Score, int]:
+def named_times() -> "dict[Score, int]":
     """Return when each score last got a name here, in seconds since 1970."""
     return {named.score: named.time for named in names_here().all()}

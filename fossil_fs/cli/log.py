@@ -4,7 +4,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from lib9.cli import Parser, entry, print_json, printable
+from lib9.cli import Parser, entry, print_json
+from lib9.telling import printable
 
 if TYPE_CHECKING:
     from fossil_fs.snapshot import Snapshot

@@ -2,16 +2,23 @@
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry
 
 if TYPE_CHECKING:
-    from fossil_fs.mounting.daemon import Mounting
+    from fossil_fs.mounting.options import Mounting
+    from fossil_fs.mounting.registry import Running
+    from fossil_fs.scratch.place import Identity
+    from lib9.fuse.attach import Attached
+    from venti_store.score import Score
 
 DISK_SIZE = "1G"
 RAM_SIZE = "100M"
+START_SECONDS_MAX = 30.0  # for a daemon whose start may fail: a far store, a scratch to resume
 
 
 def parser() -> Parser:
@@ -89,14 +96,35 @@ def main(args: argparse.Namespace) -> int:
     else:
         folder = ram_folder(os.environ) if in_memory else disk_folder(os.environ)
         place = new_place(folder, identity.id)
+    if is_local(address):
+        check_root(identity.store, score)
     create_place(place, identity)
     try:
-        mount(mounting(args, identity.id, place), foreground=args.foreground)
+        wanted = mounting(args, identity.id, place)
+        mount(wanted, identity, foreground=args.foreground, wait=not is_local(address))
     except BaseException:
         if not args.foreground:
             remove_tree(place)  # nobody has written to it
         raise
     return 0
+
+
+def check_root(address: str, score: "Score") -> None:
+    """Make sure that a store on this machine has the root; raises as the store does."""
+    from lib9.waiting import run_now
+    from venti_store.interfaces import Key
+    from venti_store.kind import Kind
+    from venti_store.open import open_store
+    from venti_store.score import FAMILY_OF_SIZE
+
+    async def check() -> None:
+        store = await open_store(address, FAMILY_OF_SIZE[len(score)])
+        try:
+            await store.get_many([Key(score, Kind.ROOT)])
+        finally:
+            await store.aclose()  # before the fork: a store is not for two processes
+
+    run_now(check())
 
 
 def prepare_point(mnt: str) -> None:
@@ -109,7 +137,7 @@ def prepare_point(mnt: str) -> None:
 
 def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting":
     """Return what the options of a mounting command say."""
-    from fossil_fs.mounting.daemon import Mounting
+    from fossil_fs.mounting.options import Mounting
 
     return Mounting(
         id=mount_id,
@@ -121,17 +149,28 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
     )
 
 
-def mount(wanted: "Mounting", *, foreground: bool) -> None:
-    """Mount and return when it can be used; in the foreground, when it is over."""
-    from fossil_fs.mounting.detach import Ready, detach
+def mount(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: bool) -> None:
+    """Mount and return when it can be used; in the foreground, when it is over.
+
+    What is asked of the mount before its daemon has started waits in the kernel. With `wait` this
+    waits too: for whatever may still go wrong.
+    """
+    from fossil_fs.mounting.options import HALTING, mount_options
     from fossil_fs.mounting.registry import Registry
+    from lib9.fuse.attach import attach
+    from lib9.fuse.first import mount_first
     from lib9.places import run_directory
 
     registry = Registry(run_directory(os.environ))
     registry.prepare()
     registry.clean()
+    options = mount_options(wanted, identity)
 
-    def run(ready: Ready) -> None:
+    def serve(attached: "Attached", ready: Callable[[], None]) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, HALTING)  # until the daemon listens to them
+        registry.add(running_mount(wanted, identity, attached))
+        if not wait:
+            ready()
         import trio
 
         from fossil_fs.mounting.daemon import run_mount
@@ -139,12 +178,44 @@ def mount(wanted: "Mounting", *, foreground: bool) -> None:
 
         if faults.VARIABLE in os.environ:
             faults.arm_kill(os.environ[faults.VARIABLE])
-        trio.run(run_mount, wanted, registry, lambda _served: ready(""))
+        try:
+            trio.run(run_mount, wanted, registry, lambda _served: ready(), attached)
+        finally:
+            registry.remove(wanted.id)
 
     if foreground:
-        run(lambda _text: None)
-    else:
-        detach(run, registry.path(wanted.id, "log"), "fossil-mount")
+        serve(attach(wanted.mnt, options), lambda: None)
+        return
+    log = registry.path(wanted.id, "log")
+
+    def serve_and_log(attached: "Attached", ready: Callable[[], None]) -> None:
+        from fossil_fs.mounting.logfile import log_to, remove_if_empty
+
+        log_to(log, "fossil-mount")
+        os.chdir("/")
+        try:
+            serve(attached, ready)
+        finally:
+            remove_if_empty(log)
+
+    mount_first(
+        wanted.mnt, options, serve_and_log, log=os.fsencode(log), grace_seconds=START_SECONDS_MAX
+    )
+
+
+def running_mount(wanted: "Mounting", identity: "Identity", attached: "Attached") -> "Running":
+    """Return the record of the mount that this process serves."""
+    from fossil_fs.mounting.registry import Running
+
+    return Running(
+        id=wanted.id,
+        mnt=os.fsdecode(attached.point),
+        pid=os.getpid(),
+        minor=attached.minor,
+        scratch=os.fsdecode(wanted.scratch),
+        store=identity.store,
+        score=identity.base,
+    )
 
 
 run = entry(parser, main)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
 from fossil_fs.format.names import show_name
-from lib9.cli import printable
 from lib9.sizes import format_size
+from lib9.telling import printable
 
 if TYPE_CHECKING:
     from fossil_fs.ingest.archive import Outcome

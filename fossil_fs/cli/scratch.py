@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lib9.cli import Parser, entry, print_json, printable
+from lib9.cli import Parser, entry, print_json
+from lib9.telling import printable
 
 if TYPE_CHECKING:
     from venti_store.interfaces import BlockStore
@@ -106,7 +107,8 @@ def _resume(args: argparse.Namespace) -> int:
     if is_in_use(place):
         raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
     prepare_point(args.mnt)
-    mount(mounting(args, read_identity(place).id, place), foreground=args.foreground)
+    identity = read_identity(place)
+    mount(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
     return 0
 
 

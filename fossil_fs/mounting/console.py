@@ -10,13 +10,15 @@ commands have no event loop to load.
 """
 
 import socket
+import time
 from typing import Final
 
 from lib9.errors import Exit, SpawngridError
 from lib9.sockets import socket_path
 
 LINE_MAX: Final = 64 << 10  # bytes of one line, either way
-CONNECT_SECONDS_MAX: Final = 5.0
+CONNECT_SECONDS_MAX: Final = 10.0  # a loaded machine takes seconds to import a daemon
+_POLL_SECONDS: Final = 0.02
 
 
 class ConsoleError(SpawngridError):
@@ -37,15 +39,21 @@ class Console:
     """A connection to a mount's console."""
 
     def __init__(self, path: str) -> None:
-        """Connect; Unanswered if there is nobody."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(CONNECT_SECONDS_MAX)
-        try:
-            with socket_path(path) as short:
-                self._socket.connect(short)
-        except OSError as error:
-            self._socket.close()
-            raise Unanswered(f"{path}: {error.strerror or 'no answer'}") from error
+        """Connect, waiting for a daemon that is starting; Unanswered if there is nobody."""
+        deadline = time.monotonic() + CONNECT_SECONDS_MAX
+        while True:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(CONNECT_SECONDS_MAX)
+            try:
+                with socket_path(path) as short:
+                    self._socket.connect(short)
+                break
+            except OSError as error:
+                self._socket.close()
+                starting = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+                if not starting or time.monotonic() > deadline:
+                    raise Unanswered(f"{path}: {error.strerror or 'no answer'}") from error
+            time.sleep(_POLL_SECONDS)
         self._socket.settimeout(None)  # a save takes what it takes
         self._file = self._socket.makefile("rb")
 

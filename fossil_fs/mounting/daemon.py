@@ -10,38 +10,26 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from fossil_fs.filesystem import FossilFilesystem, open_filesystem
-from fossil_fs.mounting.registry import Registry, Running
+from fossil_fs.mounting.options import HALTING, Mounting, mount_options
+from fossil_fs.mounting.registry import Registry
 from fossil_fs.mounting.service import Command, serve_console
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.attach import Attached
 from lib9.fuse.session import Served, serve
 from venti_store.interfaces import BlockStore
-from venti_store.open import is_local, open_store
+from venti_store.open import open_store
 from venti_store.score import FAMILIES, format_score
 
 COMMIT_SECONDS_MAX: Final = 5.0  # how long a change waits for its commit (the journal has it)
 _TICK_SECONDS: Final = 1.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Mounting:
-    """What to mount where. `scratch` exists and names base and store."""
-
-    id: str
-    mnt: bytes
-    scratch: bytes
-    read_only: bool = False
-    allow_other: bool = False
-    writeback: bool = False
 
 
 class Daemon:
@@ -51,26 +39,12 @@ class Daemon:
         self.mounting = mounting
         self.scratch = scratch
         self.filesystem = filesystem
+        self.options = mount_options(mounting, scratch.identity)
         self.discard = mounting.read_only
         self._saving = trio.Lock()
         self._halt = trio.CancelScope()
         self._started = time.time()
         self._engine = ""
-
-    def options(self) -> MountOptions:
-        identity = self.scratch.identity
-        return MountOptions(
-            fsname=self.scratch.base,
-            subtype="fossil",
-            read_only=self.mounting.read_only,
-            allow_other=self.mounting.allow_other,
-            writeback_cache=self.mounting.writeback and not self.mounting.read_only,
-            posix_acl=True,
-            no_open=True,
-            interruptible=not is_local(identity.store),
-            suid=os.geteuid() == 0,
-            dev=os.geteuid() == 0,
-        )
 
     def commands(self) -> dict[str, Command]:
         """Return what the console can be asked."""
@@ -120,40 +94,28 @@ class Daemon:
         self._halt.cancel()
         return [], ""
 
-    async def run(self, registry: Registry, ready: Callable[[Served], None]) -> None:
+    async def run(
+        self, where: Attached, registry: Registry, ready: Callable[[Served], None]
+    ) -> None:
         """Serve until the mount is gone or a signal comes; then leave the scratch in order."""
         console = registry.path(self.mounting.id, "sock")
 
         def announce(served: Served) -> None:
-            identity = self.scratch.identity
             self._engine = served.engine
-            registry.add(
-                Running(
-                    self.mounting.id,
-                    os.fsdecode(served.point),
-                    os.getpid(),
-                    served.minor,
-                    os.fsdecode(self.mounting.scratch),
-                    identity.store,
-                    self.scratch.base,
-                )
-            )
             ready(served)
 
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._halt_on_signal)
-                nursery.start_soon(self._keep_committed)
-                await nursery.start(serve_console_task, console, self.commands())
-                with self._halt:
-                    await serve(self.filesystem, self.mounting.mnt, self.options(), ready=announce)
-                async with self._saving:  # a save that runs is worth waiting for
-                    nursery.cancel_scope.cancel()
-        finally:
-            registry.remove(self.mounting.id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._halt_on_signal)
+            nursery.start_soon(self._keep_committed)
+            await nursery.start(serve_console_task, console, self.commands())
+            with self._halt:
+                await serve(self.filesystem, where, self.options, ready=announce)
+            async with self._saving:  # a save that runs is worth waiting for
+                nursery.cancel_scope.cancel()
 
     async def _halt_on_signal(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(*HALTING) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HALTING)  # one may have come already
             async for _ in signals:
                 self._halt.cancel()
 
@@ -191,9 +153,15 @@ async def serve_console_task(
 
 
 async def run_mount(
-    mounting: Mounting, registry: Registry, ready: Callable[[Served], None]
+    mounting: Mounting,
+    registry: Registry,
+    ready: Callable[[Served], None],
+    attached: Attached,
 ) -> None:
-    """Mount and serve until the end. Raises what keeps it from being mounted; see `open_filesystem`."""
+    """Serve a mount until its end.
+
+    Raises what keeps it from being served; see `open_filesystem`.
+    """
     scratch = Scratch(mounting.scratch)
     try:
         family = FAMILIES.get(scratch.identity.family)
@@ -209,7 +177,7 @@ async def run_mount(
             scratch.abandon()
             raise
         try:
-            await daemon.run(registry, ready)
+            await daemon.run(attached, registry, ready)
         finally:
             daemon.close()
     finally:

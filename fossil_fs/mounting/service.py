@@ -10,9 +10,9 @@ from typing import Final
 import trio
 
 from fossil_fs.mounting.console import LINE_MAX
-from lib9.cli import error_line
 from lib9.errors import Exit, SpawngridError
 from lib9.sockets import socket_path
+from lib9.telling import error_line
 
 CONNECTIONS_MAX: Final = 64
 _CREDENTIALS: Final = struct.Struct("3i")

@@ -1,11 +1,16 @@
 """Unmounting with the daemon's consent: unsaved changes are looked for first, the end is waited for."""
 
 import os
+import time
+from typing import Final
 
 from fossil_fs.mounting.console import Console
-from fossil_fs.mounting.registry import Running
+from fossil_fs.mounting.registry import Running, is_alive
 from lib9.errors import Exit, SpawngridError
 from lib9.fuse import mounts
+
+END_SECONDS_MAX: Final = 10.0  # from the console's end to the process's
+_POLL_SECONDS: Final = 0.005
 
 
 class Unsaved(SpawngridError):
@@ -32,3 +37,6 @@ def unmount(console: Console, running: Running, *, discard: bool) -> None:
         console.ask("keep")
         raise
     console.wait_for_end()
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while is_alive(running.pid) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)  # it tidies up: its record, its scratch, its store

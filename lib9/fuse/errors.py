@@ -21,3 +21,11 @@ class MountBusy(SpawngridError):
     """Something still uses the mount: open files, a working directory, a mount below."""
 
     exit_code: ClassVar[Exit] = Exit.MOUNT
+
+
+class DaemonFailed(MountFailed):
+    """What kept a mount's daemon from starting."""
+
+    def __init__(self, text: str, status: Exit) -> None:
+        super().__init__(text)
+        self.exit_code = status  # type: ignore[misc]  # that of the daemon

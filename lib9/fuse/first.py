@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from lib9.errors import SpawngridError
+from lib9.errors import Exit, SpawngridError, single_error
 from lib9.fuse import mounts
 from lib9.fuse.attach import Attached, attach
-from lib9.fuse.errors import MountFailed, NotMounted
+from lib9.fuse.errors import DaemonFailed, MountFailed, NotMounted
 from lib9.fuse.interface import MountOptions
+from lib9.telling import error_line, exit_status
 
 Daemon = Callable[[Attached, Callable[[], None]], None]
 
@@ -38,8 +39,8 @@ def mount_first(
     and errors go to the end of the file `log`. It has a session of its own and no terminal.
 
     Returns when the daemon is ready or `grace_seconds` are over, whichever is first; until then a
-    failure of the daemon is raised here as MountFailed. Whenever the daemon fails, the mount goes away:
-    what waits for it gets an error. Afterwards only `log` says why.
+    failure of the daemon is raised here as DaemonFailed, with its exit status. Whenever the daemon
+    fails, the mount goes away: what waits for it gets an error. Afterwards only `log` says why.
     """
     attached = attach(mountpoint, options)
     reader, writer = os.pipe()
@@ -68,9 +69,12 @@ def _wait(reader: int, seconds: float, point: bytes) -> None:
     if not poller.poll(seconds * 1000):
         return
     said = os.read(reader, _MESSAGE_MAX)
-    if said != _READY:
-        why = os.fsdecode(said) or "the daemon ended"
-        raise MountFailed(f"{os.fsdecode(point)}: {why}")
+    if said == _READY:
+        return
+    status, _, why = os.fsdecode(said).partition(" ")
+    if not status:
+        raise MountFailed(f"{os.fsdecode(point)}: the daemon ended")
+    raise DaemonFailed(f"{os.fsdecode(point)}: {why}", Exit(int(status)))
 
 
 def _be_daemon(attached: Attached, daemon: Daemon, log: bytes, writer: int) -> NoReturn:
@@ -94,18 +98,19 @@ def _serve(attached: Attached, daemon: Daemon, writer: int) -> int:
 
     try:
         daemon(attached, ready)
-    except SpawngridError as error:
-        _say(writer, str(error).encode(errors="replace"))
-        print(f"daemon: {error}", file=sys.stderr)
-        status = int(error.exit_code)
-    except Exception as error:  # noqa: BLE001 told, logged, and the mount taken away
-        _say(writer, f"{type(error).__name__}: {error}".encode(errors="replace"))
-        traceback.print_exc()
-        status = 1
-    else:
-        return 0
-    _leave(attached)
-    return status
+    except Exception as raised:  # noqa: BLE001 told, logged, and the mount taken away
+        error = single_error(raised)
+        status = exit_status(error)
+        told = isinstance(error, SpawngridError | OSError)
+        kind = "" if told else f"{type(error).__name__}: "
+        _say(writer, os.fsencode(f"{int(status)} {kind}{error_line(error)}"))
+        if told:
+            print(f"daemon: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+        _leave(attached)
+        return int(status)
+    return 0
 
 
 def _leave(attached: Attached) -> None:

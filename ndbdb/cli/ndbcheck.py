@@ -3,8 +3,9 @@
 import argparse
 import os
 
-from lib9.cli import Parser, entry, print_json, printable
+from lib9.cli import Parser, entry, print_json
 from lib9.errors import Exit
+from lib9.telling import printable
 from ndbdb.database import DEFAULT_FILE, Database
 
 

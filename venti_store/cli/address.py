@@ -4,14 +4,17 @@ import argparse
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from lib9.cli import Parser
+from lib9.places import data_directory
 from venti_store.errors import StoreError
-from venti_store.interfaces import BlockStore
 from venti_store.open import create_default, default_path, is_local, open_store
-from venti_store.score import Family
-from venti_store.stores.lmdb import LmdbStore
+
+if TYPE_CHECKING:
+    from venti_store.interfaces import BlockStore
+    from venti_store.score import Family
+    from venti_store.stores.lmdb import LmdbStore
 
 T = TypeVar("T")
 
@@ -35,14 +38,16 @@ def store_address(args: argparse.Namespace, *, create: bool = False) -> str:
     named = args.store or os.environ.get("venti")  # noqa: SIM112  the name Plan 9 gave it
     if named:
         return str(named)
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    home = data_directory(os.environ)
     if create and create_default(home):
         sys.stderr.write(f"made the store {default_path(home)}\n")
     return default_path(home)
 
 
-def local_store(args: argparse.Namespace) -> LmdbStore:
+def local_store(args: argparse.Namespace) -> "LmdbStore":
     """Open a store that must be a path: what is done to it cannot be done from afar."""
+    from venti_store.stores.lmdb import LmdbStore
+
     address = store_address(args)
     if not is_local(address):
         raise StoreError(f"{address}: this needs the path of a store, on the machine that has it")
@@ -50,7 +55,9 @@ def local_store(args: argparse.Namespace) -> LmdbStore:
 
 
 def with_store(
-    address: str, function: Callable[[BlockStore], Awaitable[T]], family: Family | None = None
+    address: str,
+    function: "Callable[[BlockStore], Awaitable[T]]",
+    family: "Family | None" = None,
 ) -> T:
     """Return `await function(store)`; the store is closed after. Brings an event loop if needed."""
 

@@ -86,14 +86,16 @@ class Machine:
 
     def clean_up(self) -> None:
         """End every daemon of this home, then every mount; shared memory too."""
-        for record in (self.home / "run/spawngrid/mounts").glob("*.ndb"):
-            words = dict(word.split("=", 1) for word in record.read_text().split())
-            with suppress(ProcessLookupError):
-                os.kill(int(words["pid"]), signal.SIGTERM)
-            wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
-        for point in self.points:
-            if str(point) in Path("/proc/self/mountinfo").read_text():
-                subprocess.run(["umount", "-l", str(point)], check=False)
+        try:
+            for record in (self.home / "run/spawngrid/mounts").glob("*.ndb"):
+                words = dict(word.split("=", 1) for word in record.read_text().split())
+                with suppress(ProcessLookupError):
+                    os.kill(int(words["pid"]), signal.SIGTERM)
+                wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
+        finally:
+            for point in self.points:
+                if str(point) in Path("/proc/self/mountinfo").read_text():
+                    subprocess.run(["umount", "-l", str(point)], check=False)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -197,7 +197,9 @@ def test_names(machine: Machine) -> None:
 def test_the_console_answers_its_owner_alone(machine: Machine) -> None:
     point = machine.point("mnt")
     machine.mount(machine.root, point)
-    (console,) = (machine.home / "run/spawngrid/mounts").glob("*.sock")
+    folder = machine.home / "run/spawngrid/mounts"
+    wait_until(lambda: list(folder.glob("*.sock")))
+    (console,) = folder.glob("*.sock")
     assert stat.S_IMODE(console.stat().st_mode) == 0o600
     with socket.socket(socket.AF_UNIX) as client:
         with socket_path(str(console)) as short:
