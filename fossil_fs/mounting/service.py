@@ -26,15 +26,17 @@ async def serve_console(
 ) -> None:
     """Answer at the socket `path` until cancelled; the socket is the owner's alone."""
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        os.unlink(f"{path}.new")
     with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as listener:
+        draft = f"{path}.new"  # renamed when somebody listens: who sees the socket is answered
         before = os.umask(0o177)
         try:
-            with socket_path(path) as short:
+            with socket_path(draft) as short:
                 await listener.bind(short)
         finally:
             os.umask(before)
         listener.listen(16)
+        os.rename(draft, path)
         room = trio.CapacityLimiter(CONNECTIONS_MAX)
         async with trio.open_nursery() as nursery:
             task_status.started()
