@@ -1,0 +1,318 @@
+"""Hubs beside kernel pipes: latency to a blocked reader, streams, messages, many readers, idling."""
+
+import os
+import select
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.bench.context import Context
+from tests.bench.rows import Row
+from tests.commands import run as command
+from tests.hubfs.conftest import take_down
+
+PIPE = "kernel pipe"
+READERS = 100
+
+# a process that reads a file in large pieces until it has had so many bytes
+_READ = (
+    "import os,sys; f=os.open(sys.argv[1],0); n=int(sys.argv[2])\nwhile n: n-=len(os.read(f,1<<19))"
+)
+
+
+@contextmanager
+def hub_mount(scratch: Path, *options: str) -> Iterator[Path]:
+    point = scratch / f"hubs{time.monotonic_ns()}"
+    point.mkdir()
+    command("hubfs", *options, point)
+    try:
+        yield point
+    finally:
+        take_down(point)
+
+
+def run(ctx: Context) -> Iterable[Row]:
+    with ctx.scratch() as scratch:
+        with hub_mount(scratch) as hubs:
+            yield from _latency(ctx, hubs)
+        with hub_mount(scratch, "-q", "64M") as hubs:
+            yield _stream(ctx, hubs)
+            yield _messages(ctx, hubs)
+            yield _many(ctx, hubs)
+        with hub_mount(scratch) as hubs:
+            yield _idle(ctx, hubs)
+            yield _stalled(ctx, hubs)
+
+
+def _latency(ctx: Context, hubs: Path) -> Iterable[Row]:
+    count = ctx.size(3000, 100)
+    (hubs / "latency").touch()
+    pipe_reader, pipe_writer = os.pipe()
+    hub_writer = os.open(hubs / "latency", os.O_WRONLY | os.O_APPEND)
+    hub_reader = os.open(hubs / "latency", os.O_RDONLY)
+    worst: dict[str, list[float]] = {"hub": [], PIPE: []}
+
+    def measure(name: str, reader: int, writer: int) -> float:
+        took = _times(reader, writer, count)
+        worst[name].append(took[int(len(took) * 0.99)])
+        return statistics.median(took)
+
+    values = ctx.race(
+        {
+            "hub": lambda: measure("hub", hub_reader, hub_writer),
+            PIPE: lambda: measure(PIPE, pipe_reader, pipe_writer),
+            "one FUSE call": lambda: _stat(hubs / "latency", count),
+        }
+    )
+    for descriptor in (pipe_reader, pipe_writer, hub_reader, hub_writer):
+        os.close(descriptor)
+    name = "hub: write to blocked reader"
+    yield Row(f"{name}, p50", "us", values["hub"], values[PIPE], PIPE, target=150)
+    yield Row(f"{name}, p99", "us", worst["hub"], worst[PIPE], PIPE, target=2000)
+    yield Row("hub: bare FUSE round trip (stat)", "us", values["one FUSE call"])
+
+
+def _times(reader: int, writer: int, count: int) -> list[float]:
+    """Return, sorted, the microseconds from before a write until a blocked reader has it."""
+    arrived: list[int] = []
+
+    def receive() -> None:
+        for _ in range(count):
+            os.read(reader, 100)
+            arrived.append(time.perf_counter_ns())
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    took = []
+    for n in range(count):
+        time.sleep(0.0005)  # the reader is back in its read
+        began = time.perf_counter_ns()
+        os.write(writer, b"x")
+        while len(arrived) <= n:
+            time.sleep(0)
+        took.append((arrived[n] - began) / 1000)
+    thread.join()
+    return sorted(took)
+
+
+def _stat(path: Path, count: int) -> float:
+    took = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        os.stat(path)
+        took.append((time.perf_counter_ns() - began) / 1000)
+    return statistics.median(took)
+
+
+def _reader(path: str, total: int, descriptors: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", _READ, path, str(total)]
+    return subprocess.Popen(words, pass_fds=descriptors)
+
+
+def _status(hubs: Path, name: str) -> list[str]:
+    lines = (hubs / "ctl").read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"{name}: ")).split()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def _send(ctx: Context, hubs: Path, name: str, piece: int, total: int) -> float:
+    """Return the seconds that one writer and one reader of a new hub take; nothing may be lost."""
+    (hubs / name).touch()
+    reader = _reader(str(hubs / name), total)
+    _until(lambda: _status(hubs, name)[4] == "1")
+    writer = os.open(hubs / name, os.O_WRONLY | os.O_APPEND)
+    data = bytes(piece)
+    began = time.perf_counter()
+    for _ in range(total // piece):
+        os.write(writer, data)
+    # the reader's end is the proof that it had every byte
+    assert reader.wait(120) == 0
+    seconds = time.perf_counter() - began
+    os.close(writer)
+    (hubs / name).unlink()
+    return seconds
+
+
+def _through_pipe(piece: int, total: int) -> float:
+    source, sink = os.pipe()
+    reader = _reader(f"/dev/fd/{source}", total, (source,))
+    data = bytes(piece)
+    time.sleep(0.2)  # its interpreter starts, as it has for the hub
+    began = time.perf_counter()
+    for _ in range(total // piece):
+        os.write(sink, data)
+    assert reader.wait(120) == 0
+    seconds = time.perf_counter() - began
+    os.close(source)
+    os.close(sink)
+    return seconds
+
+
+def _stream(ctx: Context, hubs: Path) -> Row:
+    total = ctx.size(60 << 20, 1 << 20)  # what the hub keeps: nothing can be lost
+    values = ctx.race(
+        {
+            "hub": lambda: total / 1e6 / _send(ctx, hubs, "stream", 65536, total),
+            PIPE: lambda: total / 1e6 / _through_pipe(65536, total),
+        }
+    )
+    return Row(
+        "hub: one writer, one reader, 64 KiB writes",
+        "MB/s",
+        values["hub"],
+        values[PIPE],
+        PIPE,
+        better="higher",
+        target=250,
+        flags="-q 64M, lost 0",
+    )
+
+
+def _messages(ctx: Context, hubs: Path) -> Row:
+    count = ctx.size(100_000, 1000)
+    values = ctx.race(
+        {
+            "hub": lambda: count / _send(ctx, hubs, "messages", 64, count * 64),
+            PIPE: lambda: count / _through_pipe(64, count * 64),
+        }
+    )
+    return Row(
+        "hub: 64-byte messages, one writer, one reader",
+        "/s",
+        values["hub"],
+        values[PIPE],
+        PIPE,
+        better="higher",
+        target=15_000,
+    )
+
+
+# reads count messages by several threads, each with an open file of its own; says when it is ready
+_FAN = """
+import os,sys,threading
+path,readers,size=sys.argv[1],int(sys.argv[2]),int(sys.argv[3])
+reads=[0]*readers
+def read(n):
+    f=os.open(path,0); left=size
+    while left:
+        left-=len(os.read(f,1<<16)); reads[n]+=1
+threads=[threading.Thread(target=read,args=(n,)) for n in range(readers)]
+for t in threads: t.start()
+for t in threads: t.join()
+print(sum(reads))
+"""
+
+
+def _many(ctx: Context, hubs: Path) -> Row:
+    """Every message reaches every reader; what counts is messages times readers a second."""
+    count = ctx.size(2000, 50)
+    message = b"x" * 63 + b"\n"
+
+    def deliver() -> float:
+        (hubs / "many").touch()
+        words = [sys.executable, "-c", _FAN, str(hubs / "many"), str(READERS)]
+        fan = subprocess.Popen([*words, str(count * 64)], stdout=subprocess.PIPE)
+        _until(lambda: _status(hubs, "many")[4] == str(READERS))
+        writer = os.open(hubs / "many", os.O_WRONLY | os.O_APPEND)
+        began = time.perf_counter()
+        for _ in range(count):
+            os.write(writer, message)
+        assert fan.wait(300) == 0
+        seconds = time.perf_counter() - began
+        os.close(writer)
+        (hubs / "many").unlink()
+        assert fan.stdout is not None
+        fan.stdout.close()
+        return count * READERS / seconds
+
+    values = ctx.race({"hub": deliver})
+    return Row(
+        "hub: 100 readers, 64-byte messages, deliveries",
+        "/s",
+        values["hub"],
+        better="higher",
+        target=15_000,
+        flags="exact",
+    )
+
+
+def _daemon(hubs: Path) -> int:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if os.fsencode(hubs) in words and any(w.endswith(b"hubfs") for w in words):
+                return int(folder.name)
+    raise AssertionError("no daemon")
+
+
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@contextmanager
+def _blocked(hubs: Path, name: str, count: int) -> Iterator[None]:
+    (hubs / name).touch()
+    words = [sys.executable, "-c", _FAN, str(hubs / name), str(count), "1"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as fan:
+        _until(lambda: _status(hubs, name)[4] == str(count))
+        yield
+        (hubs / name).write_bytes(b"x")
+        assert fan.wait(60) == 0
+
+
+def _idle(ctx: Context, hubs: Path) -> Row:
+    seconds = ctx.size(5, 1)
+    daemon = _daemon(hubs)
+
+    def measure() -> float:
+        with _blocked(hubs, "idle", READERS):
+            before = _ticks(daemon)
+            select.select([], [], [], seconds)
+            return (_ticks(daemon) - before) / os.sysconf("SC_CLK_TCK") / seconds * 100
+
+    return Row(
+        "hub: 100 blocked readers, idle", "% CPU", ctx.race({"hub": measure})["hub"], target=1
+    )
+
+
+def _stalled(ctx: Context, hubs: Path) -> Row:
+    """A writer's rate with 1,000 open files that never read, as a share of that with none."""
+    count = ctx.size(10_000, 500)
+    shares = []
+    for _ in range(ctx.runs):
+        (hubs / "stalled").touch()
+        alone = _write_rate(hubs / "stalled", count)
+        stalled = [os.open(hubs / "stalled", os.O_RDONLY) for _ in range(1000)]
+        shares.append(_write_rate(hubs / "stalled", count) / alone * 100)
+        for descriptor in stalled:
+            os.close(descriptor)
+    return Row(
+        "hub: writer's rate with 1,000 stalled readers", "% of that with none", shares,
+        better="higher", target=80,
+    )  # fmt: skip
+
+
+def _write_rate(path: Path, count: int) -> float:
+    writer = os.open(path, os.O_WRONLY | os.O_APPEND)
+    data = bytes(1000)
+    began = time.perf_counter()
+    for _ in range(count):
+        os.write(writer, data)
+    seconds = time.perf_counter() - began
+    os.close(writer)
+    return count / seconds
