@@ -77,6 +77,25 @@ _SWITCHES = {
     "nomessages": ("messages", False),
 }
 
+# every command as people type it, and what it does; the reference page has this table
+COMMANDS = (
+    ("fear [HUB]", "a write waits, 640 ms at most, while a reader lags more than 77777 bytes"),
+    ("calm [HUB]", "writes do not wait for readers"),
+    ("freeze [HUB]", "hubs are plain files, to be looked at and edited"),
+    ("melt [HUB]", "hubs are hubs again"),
+    ("trunc [HUB]", "new readers get only what is written after their open"),
+    ("notrunc [HUB]", "new readers get all that is kept"),
+    ("messages HUB", "one read returns what one write wrote"),
+    ("nomessages HUB", "a read returns all there is"),
+    (
+        "limit HUB RATE [GAP [RESET]]",
+        "bytes a second, least time between writes, pause that resets",
+    ),
+    ("limit HUB none", "no limit"),
+    ("eof [HUB]", "every reader that waits gets one end of file"),
+    ("quit", "readers get end of file, the mount goes away"),
+)
+
 
 def _targets(names: Namespace, rest: list[str]) -> list[Node]:
     return [names.find(rest[0])] if rest else list(names.hubs())

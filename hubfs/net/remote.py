@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from hubfs.namespace import CTL_INO, ROOT_INO
+from hubfs.namespace import CTL_INO, NAME_SIZE_MAX, ROOT_INO
 from hubfs.net import wire
 from hubfs.net.far import FarFile, FarReader
 from hubfs.net.link import Call, Link
@@ -54,7 +54,7 @@ class RemoteOperations(Operations):
     # names
 
     async def lookup(self, parent: int, name: bytes, who: Caller) -> Attributes:
-        return self._entry(parent, name, await self._told(wire.Lookup(parent, name)))
+        return self._entry(parent, name, await self._told(wire.Lookup(parent, _checked(name))))
 
     def forget(self, ino: int, count: int) -> None:
         left = self._known.get(ino, 0) - count
@@ -72,7 +72,7 @@ class RemoteOperations(Operations):
     ) -> Attributes:
         if not stat.S_ISREG(mode):
             raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
-        made = wire.Create(parent, name, stat.S_IMODE(mode & ~who.umask))
+        made = wire.Create(parent, _checked(name), stat.S_IMODE(mode & ~who.umask))
         return self._entry(parent, name, await self._told(made))
 
     async def create(
@@ -82,14 +82,14 @@ class RemoteOperations(Operations):
         return await self.open(attributes.ino, flags, who), attributes
 
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
-        made = wire.MakeGroup(parent, name, stat.S_IMODE(mode & ~who.umask))
+        made = wire.MakeGroup(parent, _checked(name), stat.S_IMODE(mode & ~who.umask))
         return self._entry(parent, name, await self._told(made))
 
     async def unlink(self, parent: int, name: bytes, who: Caller) -> None:
-        await self._link.call(wire.Remove(parent, name), wire.Done)
+        await self._link.call(wire.Remove(parent, _checked(name)), wire.Done)
 
     async def rmdir(self, parent: int, name: bytes, who: Caller) -> None:
-        await self._link.call(wire.RemoveGroup(parent, name), wire.Done)
+        await self._link.call(wire.RemoveGroup(parent, _checked(name)), wire.Done)
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, who: Caller
@@ -97,7 +97,9 @@ class RemoteOperations(Operations):
         if flags & ~RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "rename flags")
         replace = not flags & RENAME_NOREPLACE
-        await self._link.call(wire.Rename(parent, name, new_parent, new_name, replace), wire.Done)
+        await self._link.call(
+            wire.Rename(parent, _checked(name), new_parent, _checked(new_name), replace), wire.Done
+        )
         for ino, place in self._places.items():
             if place == (parent, name):
                 self._places[ino] = (new_parent, new_name)
@@ -242,3 +244,9 @@ class RemoteOperations(Operations):
         """The server does not know our readers any more: make them again."""
         readers = (far.reader for far in self._files.values() if far.reader is not None)
         return [reader.open_again(anew) for reader in readers]
+
+
+def _checked(name: bytes) -> bytes:
+    if len(name) > NAME_SIZE_MAX:  # the kernel takes longer ones
+        raise OSError(errno.ENAMETOOLONG, "name too long")
+    return name

@@ -180,7 +180,7 @@ class _Talk:
         except OSError as error:
             reply = _error(error)
         except (BadCommand, NoSuchHub) as error:
-            reply = wire.Error(errno.EINVAL, str(error)[:500])
+            reply = wire.Error.of(errno.EINVAL, str(error))
         if isinstance(message, wire.ONCE):
             session.remember(tag, reply)
         return reply
@@ -218,7 +218,7 @@ class _Talk:
             try:
                 reply = await self._store(session, tag, asked, data)
             except MessageTooLarge as error:
-                reply = wire.Error(errno.EMSGSIZE, str(error))
+                reply = wire.Error.of(errno.EMSGSIZE, str(error))
             except OSError as error:
                 reply = _error(error)
             session.remember(tag, reply)
@@ -259,4 +259,4 @@ class _Talk:
 
 
 def _error(error: OSError) -> wire.Error:
-    return wire.Error(error.errno or errno.EIO, (error.strerror or str(error))[:500])
+    return wire.Error.of(error.errno or errno.EIO, error.strerror or str(error))

@@ -13,13 +13,27 @@ from typing import Any, Final
 
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import Buffer
-from venti_store.fields import REST, STRING, U8, U32, U64, VAR, Context, Field, Many, Record
+from venti_store.fields import (
+    REST,
+    STRING,
+    U8,
+    U32,
+    U64,
+    VAR,
+    Context,
+    Counted,
+    Field,
+    Many,
+    Record,
+)
 from venti_store.score import BLAKE3
 
 VERSION: Final = 1
 DATA_SIZE_MAX: Final = 1 << 20  # bytes of a hub in one message
 BODY_SIZE_MAX: Final = DATA_SIZE_MAX + 4096
 SESSION_SIZE: Final = 16  # bytes that name a session: random, known to its client only
+PATH: Final = Counted(2, 511)  # a group, a slash, a name
+REASON_SIZE_MAX: Final = 250  # characters
 AT_THE_END: Final = (1 << 64) - 1  # Open: where new readers of this hub start
 
 
@@ -69,6 +83,11 @@ class Error:
 
     number: int
     reason: str
+
+    @classmethod
+    def of(cls, number: int, reason: str) -> Error:
+        """Return an error whose reason fits, whatever it quotes."""
+        return cls(number, "".join(c if c.isprintable() else "?" for c in reason[:REASON_SIZE_MAX]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +313,7 @@ LAYOUTS: Final[dict[type[Message], Layout]] = {
     RemoveGroup: Layout(20, (U64, VAR)),
     Rename: Layout(22, (U64, VAR, U64, VAR, U8)),
     SetMode: Layout(24, (U64, U32)),
-    Open: Layout(32, (U64, U64, VAR, U64)),
+    Open: Layout(32, (U64, U64, PATH, U64)),
     Opened: Layout(33, (U64, U64)),
     Close: Layout(34, (U64,)),
     Read: Layout(36, (U64, U64, U32, U64, U8)),

@@ -85,6 +85,11 @@ def test_names_modes_and_refusals(pair: tuple[Path, Path]) -> None:
         (far / "b").open("ab", buffering=0) as hub,
     ):
         hub.write(bytes(700_000))
+    for name in (b"n" * 256, b"n" * 1000, b"a\nb"):
+        with pytest.raises(OSError, match=r"too long|Invalid"):
+            os.close(os.open(os.fsencode(far) + b"/" + name, os.O_CREAT | os.O_WRONLY))
+    (far / ("n" * 255)).touch()
+    (far / ("n" * 255)).unlink()
     assert "b: bytes 1 " in (near / "ctl").read_text()
     # frozen, it is a plain file here too
     (near / "ctl").write_text("freeze b")

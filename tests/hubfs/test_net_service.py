@@ -171,6 +171,7 @@ async def test_poll_tells_once_and_end_of_file_comes_through() -> None:
         (["read", "append", "create"], wire.Command(b"quit"), errno.EPERM),
         (["read", "append", "create"], wire.Command(b"freeze open"), errno.EPERM),
         (["control"], wire.Command(b"nonsense"), errno.EINVAL),
+        (["control"], wire.Command(b"nonsense\0" + "\u20ac\0".encode() * 1000), errno.EINVAL),
         (["control"], wire.Remove(ROOT_INO, b"ctl"), errno.EPERM),
         (["read"], wire.Open(1, CTL_INO, b"", 0), errno.EISDIR),
         (["read"], wire.GetFacts(99), errno.ESTALE),

@@ -11,7 +11,7 @@ from hubfs.net import wire
 from hubfs.net.connection import Connection, Role
 from hubfs.net.wire import Facts
 from lib9.errors import LocalProtocolError, RemoteProtocolError
-from venti_store.fields import REST, STRING, VAR, Field, Many, Record, UInt
+from venti_store.fields import REST, STRING, Counted, Field, Many, Record, UInt
 
 _REST = st.binary(max_size=300)
 
@@ -21,8 +21,8 @@ def values(field: Field) -> st.SearchStrategy[Any]:
         return st.integers(0, (1 << 8 * field.size) - 1)
     if field is STRING:
         return st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=100)
-    if field is VAR:
-        return st.binary(max_size=255)
+    if isinstance(field, Counted):
+        return st.binary(max_size=field.size_max)
     if field is REST:
         return _REST
     if isinstance(field, Many):

@@ -1,0 +1,17 @@
+#!/bin/sh
+# chat.sh HUBS NICK [CHANNEL]: what anybody types, everybody sees. End of file leaves.
+set -eu
+hubs=$1 nick=$2 channel=${3:-chat}
+
+echo "* $nick joins" >> "$hubs/$channel"
+cat "$hubs/$channel" &
+screen=$!
+leave() {
+    echo "* $nick leaves" >> "$hubs/$channel"
+    kill "$screen"
+}
+trap leave EXIT
+
+while read -r line; do
+    echo "$nick: $line" >> "$hubs/$channel"
+done
