@@ -81,8 +81,9 @@ class Metadata(View):
                 self._perform(ops)
                 self.replayed += 1
             self.journal.go_on()
-            with suppress(OSError):  # a full disk: the journal has everything
-                self.commit()
+            if self.replayed:
+                with suppress(OSError):  # a full disk: the journal has everything
+                    self.commit()
         else:
             self.commit()
 

@@ -134,7 +134,8 @@ class Scratch(Records):
         for inodes in self._orphans():
             self.apply(inodes)
         self.files.condemn(number for number in self.files.numbers() if number not in known)
-        self.commit()
+        if self.metadata.changes or self.files.has_condemned():
+            self.commit()
 
     def _cut_unacknowledged(self, inode: Inode) -> None:
         """Take out of a file's top layer what a write left there that did not return."""
