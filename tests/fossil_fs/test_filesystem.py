@@ -13,6 +13,7 @@ from fossil_fs.overlay.listing import cookie_of
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.interface import Caller, Changes
 from tests.fossil_fs.drive import ME, ROOT, Driver, empty_root, new_scratch
+from venti_store.score import SHA1
 from venti_store.stores.memory import MemoryStore
 
 UNIT = 64 << 10
@@ -602,4 +603,28 @@ async def test_no_space_is_an_error_and_nothing_is_lost(store: MemoryStore, tmp_
     await fill(40_000)
     assert all([await fs.read(name) == data for name, data in written.items()])
     assert isinstance(fs.fs.overlay.scratch, Scratch)
+    fs.close()
+
+
+async def test_trees_of_plan_9_can_be_changed_and_saved(tmp_path: Path) -> None:
+    store = MemoryStore(SHA1)
+    fs = await Driver.open(store, new_scratch(tmp_path, store, await empty_root(store)))
+    await fs.mkdir("d")
+    await fs.put("d/small", b"text")
+    await fs.put("d/large", os.urandom(200_000))
+    await fs.symlink("d/link", b"target")
+    await fs.mknod("d/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    await same_after_save(fs, store, tmp_path)
+    await fs.write("d/large", 70_000, b"changed")
+    await fs.truncate("d/small", 2)
+    await fs.rename("d", "e")
+    await same_after_save(fs, store, tmp_path)
+    await fs.link("e/small", "twin")
+    before = {name: await fs.read(name) for name in ("e/small", "twin")}
+    other = await remount(fs, store, tmp_path)  # without links, each name is a file of its own
+    assert {name: await other.read(name) for name in before} == before
+    assert [(await other.stat(name)).nlink for name in before] == [1, 1]
+    await other.write("twin", 0, b"T")
+    assert await other.read("e/small") == b"te"
+    other.close()
     fs.close()
