@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import trio
@@ -73,7 +73,7 @@ class RemoteStore:
         RemoteProtocolError.
         """
         store = cls(name, connect, deadline_seconds)
-        async with store._deadline():
+        with store._deadline():
             session = await store._new_session()
         if session is None:
             raise Unreachable(f"{name}: {store._last_failure}")
@@ -250,14 +250,14 @@ class RemoteStore:
         """Ask for `keys` in several requests, some at a time; each has the whole deadline."""
         left = list(keys)
         while left:
-            async with self._deadline():
+            with self._deadline():
                 session = await self._ready()
             todo = iter(asks(session.version, tuple(left)))
             ahead = ASKS_AHEAD if session.version.native else CLASSIC_AHEAD
             under_way: deque[tuple[tuple[Key, ...], Call]] = deque()
             try:
                 while left:
-                    async with self._deadline():
+                    with self._deadline():
                         while len(under_way) < ahead and (asked := next(todo, None)):
                             under_way.append((asked[0], await session.begin(asked[1])))
                         part, call = under_way.popleft()
@@ -282,7 +282,7 @@ class RemoteStore:
 
     async def _retried(self, what: Callable[[Session], Awaitable[T]], wait_seconds: float = 0) -> T:
         """Return `await what(session)`, on as many sessions as it takes until the deadline."""
-        async with self._deadline(wait_seconds):
+        with self._deadline(wait_seconds):
             while True:
                 session = await self._ready()
                 try:
@@ -294,8 +294,8 @@ class RemoteStore:
                     return result
         raise AssertionError("the deadline raises")
 
-    @asynccontextmanager
-    async def _deadline(self, wait_seconds: float = 0) -> AsyncIterator[None]:
+    @contextmanager
+    def _deadline(self, wait_seconds: float = 0) -> Iterator[None]:
         seconds = self.deadline_seconds + wait_seconds
         session = self._session
         received = session.received_bytes if session is not None else 0
@@ -311,6 +311,8 @@ class RemoteStore:
 
     async def _ready(self) -> Session:
         """Return a session that was alive just now; waits between attempts to make one."""
+        if self._session is not None and self._session.alive:
+            return self._session
         async with self._connecting:
             while self._session is None or not self._session.alive:
                 if self._closed:
