@@ -10,7 +10,7 @@ import pytest
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 
 
-def _need(name: str, present: bool, why: str) -> None:
+def need(name: str, present: bool, why: str) -> None:
     if present:
         return
     if name in REQUIRED:
@@ -29,9 +29,9 @@ def _has_fuse() -> bool:
 @pytest.fixture(autouse=True)
 def _needs(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("root"):
-        _need("root", os.geteuid() == 0, "not root")
+        need("root", os.geteuid() == 0, "not root")
     if request.node.get_closest_marker("fuse"):
-        _need("fuse", _has_fuse(), "no usable /dev/fuse")
+        need("fuse", _has_fuse(), "no usable /dev/fuse")
 
 
 @pytest.fixture

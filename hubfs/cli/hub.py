@@ -40,7 +40,11 @@ def main(args: argparse.Namespace) -> None:
     point = place_of(args.mount, run_directory(os.environ))
     if not is_hub_mount(point):
         _mount(point, args)
-    if not ShellHubs(point, args.shell).exist():
+    hubs = ShellHubs(point, args.shell)
+    if hubs.exist() and not hubs.is_hosted():
+        sys.stderr.write(f"{args.shell}: its host has died: made anew\n")
+        hubs.remove()
+    if not hubs.exist():
         start_host(point, args.shell, terminal=args.terminal)
     if not args.background:
         attach(point, args.shell)

@@ -11,12 +11,13 @@ from hubfs.shell.hubs import ShellHubs
 def attach(mount: str, shell: str) -> None:
     """Attach to a shell of a hub mount until the user leaves; NoSuchHub if it does not run."""
     name: str | None = shell
+    typed = b""
     while name is not None:
         hubs = ShellHubs(mount, name)
         if not hubs.exist():
             raise NoSuchHub(f"{name}: no such shell on {mount}")
-        following = Client(hubs).run()
-        name = following.name
+        following = Client(hubs, typed=typed).run()
+        name, typed = following.name, following.typed
         if name is not None and following.make_here:
             start_host(mount, name, terminal=False)
 

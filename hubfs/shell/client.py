@@ -37,10 +37,14 @@ _CTL_WORDS = {"eof", "freeze", "melt", "fear", "calm", "trunc", "notrunc"}
 
 @dataclass(slots=True)
 class Next:
-    """What follows a client that has ended: another shell, made here first or not; None: nothing."""
+    """What follows a client that has ended: another shell, made here first or not; None: nothing.
+
+    `typed` is what the user typed after the command that led there.
+    """
 
     name: str | None
     make_here: bool = False
+    typed: bytes = b""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Client:
     keyboard: int = 0
     screen: int = 1
     complaints: int = 2
+    typed: bytes = b""
     delays_ms: dict[str, int] = field(default_factory=lambda: {"in": 0, "out": 0, "err": 0})
     _next: Next | None = None
     _line: bytes = b""
@@ -70,6 +75,7 @@ class Client:
         try:
             if raw:
                 tty.setraw(self.keyboard, termios.TCSADRAIN)
+            self._lines(self.typed)
             while self._next is None:
                 events = poll.poll(QUIET_MS if self._script_ended else None)
                 if not events:
@@ -118,11 +124,22 @@ class Client:
                 return True
             self._script_ended = True
             return False
-        *lines, self._line = (self._line + data).split(b"\n")
-        for line in lines:
+        self._lines(data)
+        return True
+
+    def _lines(self, data: bytes) -> None:
+        """Handle what was typed, line by line, up to one that leads elsewhere."""
+        rest = self._line + data
+        while self._next is None:
+            line, newline, after = rest.partition(b"\n")
+            if not newline:
+                break
+            rest = after
             if not (line.startswith(b"%") and self.command(line[1:].decode(errors="replace"))):
                 self._send(line + b"\n")
-        return True
+        self._line = rest
+        if self._next is not None:
+            self._next.typed = rest
 
     def _typed_raw(self, data: bytes, before: list[object] | None) -> None:
         keys, escape, _ = data.partition(ESCAPE)

@@ -47,7 +47,12 @@ def run_on_terminal(hubs: ShellHubs, command: Sequence[str]) -> int:
     """Run a shell on a pseudo-terminal whose other side are the hubs; return its exit status."""
     pid, master = pty.fork()
     if pid == 0:
-        os.execvp(command[0], list(command))
+        try:
+            os.execvp(command[0], list(command))
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        finally:
+            os._exit(127)  # never on into the host's code
 
     def resize(rows: int, columns: int) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -65,39 +70,67 @@ def _interrupt(master: int) -> None:
 
 
 def _copy(hubs: ShellHubs, master: int) -> None:
-    """Carry bytes both ways until the shell's side of the terminal closes."""
+    """Carry bytes both ways until the shell's side of the terminal closes.
+
+    Neither way may wait for the other: a program that does not read what was typed goes on printing.
+    """
     reader = open_reader(hubs.input)
     writer = os.open(hubs.output, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    os.set_blocking(master, False)
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     poll.register(master, select.POLLIN)
+    typed = b""
     try:
         while True:
-            for descriptor, _ in poll.poll():
-                if descriptor == master:
+            for descriptor, events in poll.poll():
+                if descriptor == reader:
+                    typed, ended = _typed(reader)
+                elif events & ~select.POLLOUT:
                     try:
-                        data = os.read(master, _CHUNK)
+                        os.write(writer, os.read(master, _CHUNK))
+                    except BlockingIOError:
+                        continue
                     except OSError:  # EIO: the last process on the terminal has ended
                         return
-                    os.write(writer, data)
-                elif not _feed(reader, master):
+                    continue
+                else:
+                    ended = False
+                typed = typed[_write_some(master, typed) :]
+                # what was typed is passed on before more of it is read
+                if not ended:
+                    poll.register(reader, 0 if typed else select.POLLIN)
+                elif not typed:
                     poll.unregister(reader)
+                poll.register(master, select.POLLIN | (select.POLLOUT if typed else 0))
     finally:
         os.close(reader)
         os.close(writer)
 
 
-def _feed(reader: int, master: int) -> bool:
-    """Pass on what was typed; False when the input hub was removed."""
+def _typed(reader: int) -> tuple[bytes, bool]:
+    """Return what was typed, and whether that was all: the input hub was removed."""
     try:
         data = os.read(reader, _CHUNK)
     except BlockingIOError:
-        return True
+        return b"", False
     # end of file is a character on a terminal
-    view = memoryview(data or b"\x04")
-    while view:
-        view = view[os.write(master, view) :]
-    return bool(data) or os.fstat(reader).st_nlink > 0
+    return data or b"\x04", not data and not _is_there(reader)
+
+
+def _is_there(descriptor: int) -> bool:
+    """Tell whether the hub still has a name."""
+    try:
+        return os.fstat(descriptor).st_nlink > 0
+    except OSError:  # its mount is gone
+        return False
+
+
+def _write_some(master: int, data: bytes) -> int:
+    try:
+        return os.write(master, data) if data else 0
+    except BlockingIOError:
+        return 0
 
 
 def _follow_notes(
@@ -125,7 +158,7 @@ def _notes(
             interrupt()
         elif len(words) == 3 and words[0] == b"size" and all(w.isdigit() for w in words[1:]):
             resize(min(int(words[1]), 65535), min(int(words[2]), 65535))
-        elif not words and os.fstat(reader).st_nlink == 0:
+        elif not words and not _is_there(reader):
             return
 
 

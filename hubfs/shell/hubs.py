@@ -1,8 +1,10 @@
 """The hubs of one shell on a hub mount: their names, and how they are opened."""
 
 import os
+import time
 from dataclasses import dataclass
 
+HOST_SECONDS_MAX = 5.0  # for a new shell to read its input
 NOTE_SIZE_MAX = 256  # bytes in one message to the host
 
 
@@ -39,6 +41,20 @@ class ShellHubs:
     def exist(self) -> bool:
         """Tell whether this shell runs: its host removes its hubs at the end."""
         return os.path.exists(self.input)
+
+    def is_hosted(self, seconds: float = HOST_SECONDS_MAX) -> bool:
+        """Tell whether somebody reads this shell's input; a host that begins has `seconds` for it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            with open(self.ctl, "rb", buffering=0) as ctl:
+                status = ctl.read(1 << 20)
+            for line in status.splitlines():
+                words = line.split()
+                if words[:1] == [os.fsencode(f"{self.name}0:")] and words[4] != b"0":
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
 
     def on_terminal(self) -> bool:
         return not os.path.exists(self.errors)

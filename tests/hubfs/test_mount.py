@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import is_mounted, run
+from tests.conftest import need
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -23,13 +25,18 @@ PROGRAMS = {
     "sed": ["sed", "-n", "p", "H"],
     "awk": ["awk", "{print}", "H"],
     "grep": ["grep", "", "H"],
-    "sh read": ["sh", "-c", 'while read -r line; do echo "$line"; done < H'],
+    "dash read": ["dash", "-c", 'while read -r line; do echo "$line"; done < H'],
     "bash read": ["bash", "-c", 'while read -r line; do echo "$line"; done < H'],
     "python": ["python3", "-c", "import sys; sys.stdout.write(open('H').read())"],
     "perl": ["perl", "-pe", "1", "H"],
     "tee": ["sh", "-c", "tee /dev/null < H"],
     "xargs": ["xargs", "-n1", "-a", "H", "echo"],
     "tail": ["tail", "-n", "3", "H"],
+    "node": ["node", "-e", "require('fs').createReadStream('H').pipe(process.stdout)"],
+    "socat": ["socat", "-u", "OPEN:H,rdonly", "STDOUT"],
+    "cp": ["cp", "H", "/dev/stdout"],
+    "tr": ["sh", "-c", "tr a-z a-z < H"],
+    "mapfile": ["bash", "-c", "mapfile -t all < H; printf '%s\\n' \"${all[@]}\""],
 }
 
 
@@ -50,6 +57,7 @@ def wait_until(condition: object, seconds: float = 15) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.replace(" ", "-"))
 def test_a_program_reads_what_was_there_and_what_comes(hubs: Path, program: str) -> None:
+    need("programs", shutil.which(PROGRAMS[program][0]) is not None, "not installed")
     hub = hubs / "h"
     hub.write_bytes(TEXT[:4])
     words = [word.replace("H", str(hub)) for word in PROGRAMS[program]]

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pexpect
@@ -20,7 +21,8 @@ def home_of_shells(home: Path) -> Iterator[Path]:
     yield home
     point = home / "run" / "spawngrid" / "hubs" / "hubfs"
     for pid in hub_processes_of(home):
-        os.kill(pid, signal.SIGHUP)  # interactive shells ignore SIGTERM
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGHUP)  # interactive shells ignore SIGTERM
     take_down(point)
     deadline = time.monotonic() + 10
     while left := hub_processes_of(home):
@@ -127,3 +129,40 @@ def test_a_script_as_input(home_of_shells: Path) -> None:
     assert b"42\n" in done.stdout
     assert run("hubshell", "nosuch", status=4).stderr.count(b"\n") == 1
     assert run("hubshell", "hubfs", "nosuch", status=4).stderr.count(b"\n") == 1
+
+
+def test_lines_typed_ahead_go_where_they_were_meant(home_of_shells: Path) -> None:
+    run("hub", "-b")
+    run("hub", "-b", "hubfs", "other")
+    done = run("hubshell", stdin=b"who=io\n%attach other\nwho=other\n%attach io\necho at $who\n")
+    assert b"at io\n" in done.stdout
+
+
+def test_a_shell_whose_host_was_killed_is_made_anew(home_of_shells: Path) -> None:
+    run("hub", "-b")
+    for pid in hub_processes_of(home_of_shells):
+        if b"hubfs.shell.host" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            os.kill(pid, signal.SIGKILL)
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            if children.exists():
+                for child in children.read_text().split():
+                    os.kill(int(child), signal.SIGKILL)
+    for pid in hub_processes_of(home_of_shells):  # the shell lives on without its host
+        if b"/bin/sh" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    assert b"made anew" in run("hub", "-b").stderr
+    assert b"42\n" in run("hubshell", stdin=b"echo $((6 * 7))\n").stdout
+
+
+def test_a_terminal_takes_more_than_it_reads(home_of_shells: Path) -> None:
+    # a program that prints and never reads: what is typed must not stop it
+    run("hub", "-b", "-p", "hubfs", "busy")
+    point = home_of_shells / "run" / "spawngrid" / "hubs" / "hubfs"
+    (point / "busy0").write_bytes(b"stty raw -echo; sleep 0.5; seq 1 30000; echo fin''ished\n")
+    (point / "busy0").write_bytes(b"x" * 200_000)
+    with (point / "busy1").open("rb", buffering=0) as output:
+        seen = b""
+        deadline = time.monotonic() + 20
+        while b"finished" not in seen:
+            assert time.monotonic() < deadline
+            seen = seen[-100:] + output.read(1 << 16)
