@@ -4,14 +4,14 @@ With HANDLE_KILLPRIV_V2 the kernel says in each request when; without it, only o
 to us. File capabilities are the kernel's own affair: it removes the attribute itself.
 """
 
-from stat import S_ISGID, S_ISREG, S_ISUID, S_IXGRP
+from stat import S_ISDIR, S_ISGID, S_ISUID, S_IXGRP
 
 from lib9.fuse.interface import Caller, Changes, Operations
 
 
 def without_privileges(mode: int) -> int:
     """Return what becomes of a mode when another than its owner changes a file (or its owner)."""
-    if not S_ISREG(mode):
+    if S_ISDIR(mode):
         return mode
     return mode & ~(S_ISUID | S_ISGID if mode & S_IXGRP else S_ISUID)
 

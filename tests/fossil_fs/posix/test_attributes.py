@@ -117,6 +117,11 @@ def test_a_new_owner_takes_set_id_bits_away(place: Path) -> None:
     path = users_file(place / "file", 0o6755)
     os.chown(path, 0, 0)
     assert mode(path) == 0o755
+    fifo = place / "fifo"
+    os.mkfifo(fifo)
+    fifo.chmod(0o6755)
+    os.chown(fifo, USER, GROUP)
+    assert mode(fifo) == 0o755
     directory = place / "dir"
     directory.mkdir()
     directory.chmod(0o6755)
