@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fossil_fs.mounting.registry import is_alive
 from tests.fossil_fs.cli.mounts import wait_until
 from tests.fossil_fs.posix.calls import GROUP, USER, errno_of
 from tests.fossil_fs.posix.conftest import Mounted
@@ -49,7 +50,7 @@ def _time(nanoseconds: int) -> int:
 def facts(top: bytes, *, fresh: bool) -> Facts:
     """Return all there is to know of a tree, by path; inode numbers as the first path that has each.
 
-    `fresh`: also what is kept only as long as a mount lasts.
+    `fresh`: also what a save does not keep.
     """
     found: Facts = {}
     first: dict[int, bytes] = {}
@@ -108,7 +109,9 @@ class Pair:
         self._count = 0
 
     def begin(self) -> None:
-        """Make a new empty directory in both."""
+        """Make a new empty directory in both, on a mount of its own if the last one failed."""
+        if not os.path.ismount(self.mounted.point):
+            self._start_over()
         self._count += 1
         self.tops = [
             os.fsencode(top / f"example{self._count}") for top in (self.tmpfs, self.mounted.point)
@@ -171,10 +174,19 @@ class Pair:
                 f"{path!r}: tmpfs {one.get(path)!r:.600}\nmount {two.get(path)!r:.600}"
             )
 
+    def _start_over(self) -> None:
+        machine, point = self.mounted.machine, self.mounted.point
+        machine.clean_up()
+        for scratch in machine.scratches():
+            shutil.rmtree(scratch)
+        machine.mount(machine.root, point, "--allow-other")
+        point.chmod(0o777)
+
     # the life of a mount
 
     def save(self) -> None:
         self.score = self.mounted.machine.save(self.mounted.point)
+        self.fresh = False
         assert self.mounted.machine.save(self.mounted.point) == self.score
 
     def drop_caches(self) -> None:
@@ -189,7 +201,6 @@ class Pair:
         end()
         self.mounted.machine.run(*start, self.mounted.point, "--allow-other")
         assert numbers(top) == before
-        self.fresh = False
 
     def _scratch(self) -> str:
         (found,) = self.mounted.machine.scratches()
@@ -197,8 +208,9 @@ class Pair:
 
     def _umount(self) -> None:
         machine, point = self.mounted.machine, self.mounted.point
+        daemon = machine.pid(point)
         subprocess.run(["umount", point], check=True)
-        wait_until(lambda: not list((machine.home / "run/spawngrid/mounts").glob("*.ndb")))
+        wait_until(lambda: not is_alive(daemon))
 
     def resume(self) -> None:
         """Unmount, and resume the scratch; a mount without changes leaves none: begin one."""
