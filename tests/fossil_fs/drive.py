@@ -3,7 +3,10 @@
 import errno
 import os
 import stat
+from collections.abc import Awaitable
 from pathlib import Path
+
+import pytest
 
 from fossil_fs.directory import write_directory
 from fossil_fs.filesystem import FossilFilesystem, open_filesystem
@@ -170,3 +173,27 @@ class Driver:
             if stat.S_ISDIR(a.mode):
                 found |= await self.tree(below, contents=contents)
         return found
+
+
+async def fails(number: int, awaitable: Awaitable[object]) -> None:
+    with pytest.raises(OSError) as caught:
+        await awaitable
+    assert caught.value.errno == number, caught.value
+
+
+async def remount(driver: Driver, store: BlockStore, tmp_path: Path) -> Driver:
+    """Save, and mount the new score elsewhere."""
+    score = await driver.save()
+    return await Driver.open(store, new_scratch(tmp_path, store, score))
+
+
+async def same_after_save(driver: Driver, store: BlockStore, tmp_path: Path) -> None:
+    before = await driver.tree()
+    other = await remount(driver, store, tmp_path)
+    assert await other.tree() == before
+    assert await driver.tree() == before
+    driver.drop_caches()
+    assert await driver.tree() == before
+    assert driver.fs.overlay.scratch.is_clean
+    assert driver.fs.overlay.scratch.files.numbers() == []
+    other.close()
