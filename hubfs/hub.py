@@ -157,9 +157,18 @@ class Hub:
 
         MessageTooLarge when that would be more than the hub keeps. A gap is filled with zeros.
         """
-        size = len(data)
-        if offset + size > self.capacity:
-            raise MessageTooLarge(f"write to byte {offset + size}: the hub keeps {self.capacity}")
+        self._replace(offset, data)
+        return len(data)
+
+    def resize_frozen(self, size: int) -> None:
+        """Cut the plain file, or make it longer with zeros; MessageTooLarge over the capacity."""
+        self._replace(size, b"")
+
+    def _replace(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Keep `offset` bytes of what there is, and then `data`."""
+        size = offset + len(data)
+        if size > self.capacity:
+            raise MessageTooLarge(f"{size} bytes: the hub keeps {self.capacity}")
         text = bytearray(self._bytes(self.start, min(self.start + offset, self.end)))
         text.extend(bytes(offset - len(text)))
         text += data
@@ -171,7 +180,6 @@ class Hub:
             # who had read everything goes on with what comes after the melt
             if reader.position >= min(read, self.end):
                 reader.position = self.end
-        return size
 
     def _catch_up(self, reader: Reader) -> None:
         if reader.position < self.start:

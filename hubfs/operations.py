@@ -145,7 +145,8 @@ class HubOperations(Operations):
             node.gid = changes.gid
         if changes.mtime_now or changes.mtime_ns is not None:
             node.mtime_ns = time.time_ns() if changes.mtime_now else changes.mtime_ns or 0
-        # a size is taken and ignored: `echo x > hub` truncates, and a hub keeps what it has
+        if changes.size is not None:
+            self._cut(node, changes.size)
         return self._attributes(node)
 
     async def statfs(self, who: Caller) -> FsStats:
@@ -259,10 +260,22 @@ class HubOperations(Operations):
         if node.hub is not None and access != os.O_WRONLY:
             handle.reader = node.hub.attach(f"pid {who.pid} uid {who.uid}")
             handle.skew = handle.reader.position
+        if flags & os.O_TRUNC:
+            self._cut(node, 0)
         number = self._next_handle
         self._next_handle += 1
         self._handles[number] = handle
         return OpenFile(number, direct_io=True, keep_cache=False, stream=handle.stream)
+
+    @staticmethod
+    def _cut(node: Node, size: int) -> None:
+        """Frozen, a hub is cut like a file; else it keeps what it has: `echo x > hub` truncates."""
+        if node.hub is None or not node.hub.frozen:
+            return
+        try:
+            node.hub.resize_frozen(size)
+        except MessageTooLarge as error:
+            raise OSError(errno.EFBIG, str(error)) from None
 
     def _ended(self, node: Node) -> None:
         self.flow.wake(node)

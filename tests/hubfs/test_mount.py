@@ -5,13 +5,16 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commands import is_mounted, run
 from tests.conftest import need
+from tests.hubfs.conftest import take_down
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -211,6 +214,14 @@ def test_frozen_a_hub_is_edited_like_a_file(hubs: Path) -> None:
         check=True,
     )
     assert hub.read_bytes() == TEXT.replace(b"two", b"2")
+    os.truncate(hub, 4)
+    assert hub.read_bytes() == TEXT[:4]
+    with hub.open("wb"):
+        pass
+    assert hub.stat().st_size == 0
+    with pytest.raises(OSError, match="too large"):
+        os.truncate(hub, 1 << 30)
+    hub.write_bytes(TEXT.replace(b"two", b"2"))
     (hubs / "ctl").write_text("melt h")
     assert run("head", "-n", "3", hub).stdout == TEXT.replace(b"two", b"2")
 
@@ -245,3 +256,58 @@ def test_quit_ends_readers_and_the_mount(hubs: Path) -> None:
         assert child.stdout is not None
         assert child.stdout.read() == TEXT
     wait_until(lambda: not is_mounted(hubs))
+
+
+def test_a_command_is_taken_whole(hubs: Path) -> None:
+    # the original told writers of ctl that 0 bytes were taken
+    ctl = os.open(hubs / "ctl", os.O_WRONLY)
+    assert os.write(ctl, b"fear\ncalm\n") == 10
+    os.close(ctl)
+
+
+@pytest.fixture
+def open_hubs(home: Path) -> Iterator[Path]:
+    """A hub mount that other users may enter."""
+    with tempfile.TemporaryDirectory(prefix="hubs-") as top:
+        Path(top).chmod(0o755)
+        point = Path(top) / "hubs"
+        point.mkdir()
+        run("hubfs", "--allow-other", point)
+        yield point
+        take_down(point)
+
+
+def test_modes_and_owners_hold_for_other_users(open_hubs: Path) -> None:
+    hubs = open_hubs
+
+    def nobody(script: str, *, works: bool) -> None:
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", script],
+            cwd=hubs,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode == 0) is works, done.stderr
+
+    (hubs / "mine").write_bytes(TEXT)
+    (hubs / "secret").write_bytes(TEXT)
+    (hubs / "secret").chmod(0o600)
+    nobody("head -n 3 mine", works=True)
+    for script in (
+        "echo x >> mine",
+        "head -n 1 secret",
+        "rm -f mine",
+        "mv mine other",
+        "chmod 666 mine",
+        "echo quit > ctl",
+        "rm -f ctl",
+    ):
+        nobody(script, works=False)
+    nobody("umask 027; : > theirs; mkdir group; : > group/x", works=True)
+    assert ((hubs / "theirs").stat().st_mode & 0o777, (hubs / "theirs").stat().st_uid) == (
+        0o640,
+        65534,
+    )
+    nobody("chmod 666 theirs; mv theirs group/y; rm group/*; rmdir group", works=True)
+    assert sorted(p.name for p in hubs.iterdir()) == ["ctl", "mine", "secret"]
