@@ -18,7 +18,7 @@ class Opener(Protocol):
 
 
 async def _open_path(address: str, family: "Family | None") -> "BlockStore":
-    from venti_store.stores.lmdb import LmdbStore
+    from venti_store.stores.lmdb.store import LmdbStore
 
     return LmdbStore(address, family=family)
 
@@ -62,7 +62,7 @@ def default_path(data_home: str) -> str:
 def create_default(data_home: str) -> bool:
     """Make the embedded store if it is missing (blake3); tell whether it was."""
     from venti_store.score import BLAKE3
-    from venti_store.stores.lmdb import create
+    from venti_store.stores.lmdb.environment import create
 
     path = default_path(data_home)
     if os.path.exists(os.path.join(path, "data.mdb")):

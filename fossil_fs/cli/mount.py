@@ -109,22 +109,16 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_root(address: str, score: "Score") -> None:
-    """Make sure that a store on this machine has the root; raises as the store does."""
-    from lib9.waiting import run_now
+def check_root(path: str, score: "Score") -> None:
+    """Make sure that a store on this machine has the root; NoSuchBlock, or what opening it raises."""
+    from venti_store.errors import NoSuchBlock
     from venti_store.interfaces import Key
     from venti_store.kind import Kind
-    from venti_store.open import open_store
-    from venti_store.score import FAMILY_OF_SIZE
+    from venti_store.score import FAMILY_OF_SIZE, format_score
+    from venti_store.stores.lmdb.peek import holds
 
-    async def check() -> None:
-        store = await open_store(address, FAMILY_OF_SIZE[len(score)])
-        try:
-            await store.get_many([Key(score, Kind.ROOT)])
-        finally:
-            await store.aclose()  # before the fork: a store is not for two processes
-
-    run_now(check())
+    if not holds(path, FAMILY_OF_SIZE[len(score)], Key(score, Kind.ROOT)):
+        raise NoSuchBlock(f"{format_score(score)}: no root of this score in {path}")
 
 
 def prepare_point(mnt: str) -> None:

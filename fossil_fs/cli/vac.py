@@ -104,9 +104,9 @@ def _run_local(
     """Archive into a store on this machine; also return what its log grew by."""
     from fossil_fs.ingest.archive import archive
     from lib9.waiting import run_now
-    from venti_store.stores.lmdb import LmdbStore
     from venti_store.stores.lmdb.append import Counts
     from venti_store.stores.lmdb.statistics import statistics
+    from venti_store.stores.lmdb.store import LmdbStore
 
     store = LmdbStore(address)
     try:

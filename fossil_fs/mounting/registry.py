@@ -8,7 +8,6 @@ A record is found by the kernel's number of the connection, so no mount is ever 
 """
 
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -59,7 +58,7 @@ class Registry:
             ("store", running.store),
             ("score", running.score),
         )
-        draft = self.path(f".{running.id}.{secrets.token_hex(4)}", "new")
+        draft = self.path(f".{running.id}.{os.urandom(4).hex()}", "new")
         with open(draft, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(unparse(record))
         os.replace(draft, self.path(running.id, "ndb"))

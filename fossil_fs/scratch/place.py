@@ -8,7 +8,6 @@ metadata, journal, data/N
 import errno
 import fcntl
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -36,7 +35,7 @@ class Identity:
 
 def new_id() -> str:
     """Return a name for a scratch that no other has."""
-    return secrets.token_hex(6)
+    return os.urandom(6).hex()
 
 
 def create_place(directory: bytes, identity: Identity) -> None:
@@ -45,7 +44,7 @@ def create_place(directory: bytes, identity: Identity) -> None:
     os.makedirs(parent or b".", mode=0o700, exist_ok=True)
     if os.path.lexists(directory) and (os.path.islink(directory) or os.listdir(directory)):
         raise ScratchError(f"{os.fsdecode(directory)}: not an empty directory")
-    draft = os.path.join(parent, b".%s.%s" % (name, secrets.token_hex(4).encode()))
+    draft = os.path.join(parent, b".%s.%s" % (name, os.urandom(4).hex().encode()))
     os.mkdir(draft, 0o700)
     try:
         _need_holes(draft)

@@ -10,7 +10,8 @@ from tests.bench.rows import Row
 from venti_store.interfaces import Block, Key
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, Score
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 SQLITE = f"sqlite {sqlite3.sqlite_version}"
 GROUP = 16  # blocks in a call: what one read of 1 MiB asks for

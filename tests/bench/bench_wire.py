@@ -24,7 +24,7 @@ from venti_store.interfaces import Block, BlockStore, Key
 from venti_store.kind import Kind
 from venti_store.open import open_store
 from venti_store.score import BLAKE3, SHA1, Family
-from venti_store.stores.lmdb import create
+from venti_store.stores.lmdb.environment import create
 
 BIN = Path(sysconfig.get_path("scripts"))
 DELAY_MS = 20

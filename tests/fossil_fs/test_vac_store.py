@@ -17,7 +17,8 @@ from lib9.waiting import run_now
 from tests.fossil_fs.trees import SCRIPTS, differs, next_tick, run, vac_tree
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.memory import MemoryStore
 
 

@@ -8,8 +8,9 @@ from lib9.waiting import run_now
 from venti_store.interfaces import Block, Key
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, Family
-from venti_store.stores.lmdb import LmdbStore, create
 from venti_store.stores.lmdb.check import Damage, Scrub
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 
 def new_store(tmp_path: Path, family: Family = BLAKE3, **options: int) -> LmdbStore:

@@ -28,7 +28,8 @@ from venti_store.hashtree.slots import unpack_leaf
 from venti_store.interfaces import Batch, Block
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, SHA1, Family, Score
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 VENTI = Path(sysconfig.get_path("scripts")) / "venti"
 

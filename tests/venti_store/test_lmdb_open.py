@@ -10,8 +10,9 @@ from tests.venti_store.kit import close, edit, new_store, noise, put
 from venti_store.errors import HashMismatch, StoreError, StoreMissing
 from venti_store.open import create_default, is_local, open_store
 from venti_store.score import BLAKE3, SHA1
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.place import FUSE_ALLOWED, file_system_of
+from venti_store.stores.lmdb.store import LmdbStore
 
 
 def test_no_store_is_not_made_by_opening_it(tmp_path: Path) -> None:

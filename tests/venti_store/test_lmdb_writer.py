@@ -21,8 +21,9 @@ from venti_store.errors import StoreError, StoreFull
 from venti_store.interfaces import Block, Key
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import LmdbStore, create
 from venti_store.stores.lmdb import writer as writer_module
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 # argv: store, seed, shared seed. Prints the number of each round once it is synced.
 WRITING = """
@@ -31,7 +32,7 @@ from lib9.waiting import run_now
 from venti_store.interfaces import Block
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import LmdbStore
+from venti_store.stores.lmdb.store import LmdbStore
 store = LmdbStore(sys.argv[1])
 own = random.Random(sys.argv[2])
 shared = random.Random(sys.argv[3])
@@ -94,7 +95,7 @@ def test_kill_9_of_four_writing_processes(tmp_path: Path, rounds: int) -> None:
 
 HOLDING = """
 import sys, time
-from venti_store.stores.lmdb import LmdbStore
+from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.lmdb.environment import NUMBER
 store = LmdbStore(sys.argv[1])
 with store.environment.env.begin(write=True) as txn:

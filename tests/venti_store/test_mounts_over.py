@@ -10,7 +10,7 @@ import pytest
 from lib9 import keys
 from tests.venti_store.test_serve import Server, settle, use
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import create
+from venti_store.stores.lmdb.environment import create
 
 BIN = Path(sysconfig.get_path("scripts"))
 pytestmark = pytest.mark.fuse

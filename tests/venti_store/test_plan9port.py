@@ -17,7 +17,7 @@ from venti_store.interfaces import Key
 from venti_store.kind import Kind
 from venti_store.open import open_store
 from venti_store.score import SHA1
-from venti_store.stores.lmdb import create
+from venti_store.stores.lmdb.environment import create
 
 pytestmark = pytest.mark.skipif(
     not all((PLAN9 / "bin" / name).exists() for name in NEEDED), reason="no plan9port here"

@@ -20,7 +20,8 @@ from tests.venti_store.kit import close, noise, scrub
 from venti_store.interfaces import Key
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 PAGE = 4096
 ROUNDS = 30
@@ -33,7 +34,8 @@ from tests.venti_store.kit import noise
 from venti_store.interfaces import Block
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import LmdbStore, writer
+from venti_store.stores.lmdb.store import LmdbStore
+from venti_store.stores.lmdb import writer
 writer.LINGER_SECONDS = 0
 store = LmdbStore(sys.argv[1])
 rounds, sync_every = int(sys.argv[2]), int(sys.argv[3])

@@ -19,7 +19,8 @@ from venti_store.errors import HashMismatch, ReadOnly, Unreachable
 from venti_store.open import open_store
 from venti_store.score import BLAKE3, FAMILIES, SHA1
 from venti_store.stores.far import connector
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 VENTI = Path(sysconfig.get_path("scripts")) / "venti"
 BLOCKS = blocks_of(BLAKE3, *(os.urandom(20_000) for _ in range(50)))

@@ -16,7 +16,8 @@ from venti_store.kind import Kind
 from venti_store.score import FAMILIES, Family
 from venti_store.stores.counting import CountingStore
 from venti_store.stores.faulty import Faults, FaultyStore
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.memory import MemoryStore
 
 kinds = st.sampled_from(sorted(Kind))

@@ -16,7 +16,8 @@ from venti_store.errors import CorruptBlock, NoSuchBlock, StoreError, StoreFull,
 from venti_store.score import BLAKE3, Family
 from venti_store.stores.counting import Counted, CountingStore
 from venti_store.stores.faulty import Faults, FaultyStore
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.memory import MemoryStore
 
 

@@ -18,8 +18,8 @@ from venti_store.open import open_store
 from venti_store.score import BLAKE3, SHA1
 from venti_store.stores.counting import CountingStore
 from venti_store.stores.faulty import Faults, FaultyStore
-from venti_store.stores.lmdb import create
 from venti_store.stores.lmdb.cache import CAP_MIN, open_cache
+from venti_store.stores.lmdb.environment import create
 from venti_store.stores.memory import MemoryStore
 from venti_store.stores.replicas import ReplicaStore
 from venti_store.stores.tiered import TieredStore

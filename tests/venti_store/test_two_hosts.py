@@ -10,7 +10,7 @@ import pytest
 
 from lib9 import keys
 from venti_store.score import BLAKE3
-from venti_store.stores.lmdb import create
+from venti_store.stores.lmdb.environment import create
 
 VENTI = Path(sysconfig.get_path("scripts")) / "venti"
 pytestmark = [

@@ -13,7 +13,7 @@ from tests.venti_store.kit import close, flip_byte, noise, put
 from venti_store.cli.types import parse_type
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, SHA1
-from venti_store.stores.lmdb import LmdbStore
+from venti_store.stores.lmdb.store import LmdbStore
 
 VENTI = os.path.join(sysconfig.get_path("scripts"), "venti")
 

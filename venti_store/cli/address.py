@@ -14,7 +14,7 @@ from venti_store.open import create_default, default_path, is_local, open_store
 if TYPE_CHECKING:
     from venti_store.interfaces import BlockStore
     from venti_store.score import Family
-    from venti_store.stores.lmdb import LmdbStore
+    from venti_store.stores.lmdb.store import LmdbStore
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def store_address(args: argparse.Namespace, *, create: bool = False) -> str:
 
 def local_store(args: argparse.Namespace) -> "LmdbStore":
     """Open a store that must be a path: what is done to it cannot be done from afar."""
-    from venti_store.stores.lmdb import LmdbStore
+    from venti_store.stores.lmdb.store import LmdbStore
 
     address = store_address(args)
     if not is_local(address):

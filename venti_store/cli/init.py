@@ -25,7 +25,7 @@ def add(commands: Subcommands) -> Parser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from venti_store.stores.lmdb import create
+    from venti_store.stores.lmdb.environment import create
 
     store_id = create(args.path, FAMILIES[args.hash])
     if args.json:

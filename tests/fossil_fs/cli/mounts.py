@@ -12,7 +12,8 @@ from pathlib import Path
 from lib9.waiting import run_now
 from tests.fossil_fs.drive import empty_root
 from venti_store.score import BLAKE3, format_score
-from venti_store.stores.lmdb import LmdbStore, create
+from venti_store.stores.lmdb.environment import create
+from venti_store.stores.lmdb.store import LmdbStore
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 SECONDS_MAX = 60.0

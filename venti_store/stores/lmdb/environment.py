@@ -5,7 +5,6 @@ LMDB forbids to open one environment twice in a process, so openings of one stor
 
 import errno
 import os
-import secrets
 import struct
 import threading
 from collections.abc import Iterator
@@ -78,7 +77,7 @@ def create(path: str, family: Family) -> str:
     check_place(path)
     if not set(os.listdir(path)) <= {DATA_FILE, "lock.mdb"}:
         raise StoreError(f"{path}: not empty")
-    store_id = secrets.token_hex(16)
+    store_id = os.urandom(16).hex()
     with store_errors(path), _lock, _environment(path, create=True) as env:
         tables = {name: env.open_db(name.encode()) for name in TABLES}
         with env.begin(write=True, db=tables["about"]) as txn:
