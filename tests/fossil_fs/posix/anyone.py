@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,3 +35,12 @@ def machine_for_all(top: Path) -> Iterator[Machine]:
             (home / name.lower()).mkdir(mode=0o700)
         with machine_at(home) as machine:
             yield machine
+
+
+@dataclass
+class Mounted:
+    """A mount that the tests of a module share."""
+
+    machine: Machine
+    point: Path
+    options: tuple[str, ...] = ("--allow-other",)

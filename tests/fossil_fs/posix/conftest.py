@@ -1,23 +1,15 @@
 """Places for tests of what programs may expect: a tmpfs shows that they may, a mount must do the same."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.fossil_fs.cli.mounts import Machine
-from tests.fossil_fs.posix.anyone import directory_for_all, machine_for_all
-
-
-@dataclass
-class Mounted:
-    """A mount that the tests of a module share."""
-
-    machine: Machine
-    point: Path
+from tests.fossil_fs.posix.anyone import Mounted, directory_for_all, machine_for_all
+from tests.fossil_fs.posix.pair import Pair
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +26,20 @@ def mounted(open_to_all: Path) -> Iterator[Mounted]:
         machine.mount(machine.root, point, "--allow-other")
         point.chmod(0o777)
         yield Mounted(machine, point)
+
+
+@pytest.fixture(params=["plain", "writeback"])
+def pair(request: pytest.FixtureRequest, tmpfs: Path) -> Iterator[Pair]:
+    """A mount and the tmpfs, with a directory in both."""
+    options = ("--allow-other", *(["--writeback"] if request.param == "writeback" else []))
+    with directory_for_all() as top, machine_for_all(top) as machine:
+        point = machine.point("mnt")
+        machine.mount(machine.root, point, *options)
+        point.chmod(0o777)
+        pair = Pair(Mounted(machine, point, options), tmpfs)
+        pair.begin()
+        yield pair
+        shutil.rmtree(pair.tops[0])
 
 
 @pytest.fixture(scope="module")

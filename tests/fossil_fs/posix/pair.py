@@ -11,8 +11,8 @@ from typing import Any
 
 from fossil_fs.mounting.registry import is_alive
 from tests.fossil_fs.cli.mounts import wait_until
+from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import GROUP, USER, errno_of
-from tests.fossil_fs.posix.conftest import Mounted
 
 RECENT_NS = 1_500_000_000 * 10**9  # times from here on are of this run, and differ between both
 Facts = dict[bytes, tuple[object, ...]]
@@ -174,12 +174,16 @@ class Pair:
                 f"{path!r}: tmpfs {one.get(path)!r:.600}\nmount {two.get(path)!r:.600}"
             )
 
+    def compare_contents(self) -> None:
+        """Compare names and bytes of files only."""
+        subprocess.run(["diff", "-r", "--no-dereference", *self.tops], check=True)
+
     def _start_over(self) -> None:
         machine, point = self.mounted.machine, self.mounted.point
         machine.clean_up()
         for scratch in machine.scratches():
             shutil.rmtree(scratch)
-        machine.mount(machine.root, point, "--allow-other")
+        machine.mount(machine.root, point, *self.mounted.options)
         point.chmod(0o777)
 
     # the life of a mount
@@ -187,7 +191,13 @@ class Pair:
     def save(self) -> None:
         self.score = self.mounted.machine.save(self.mounted.point)
         self.fresh = False
-        assert self.mounted.machine.save(self.mounted.point) == self.score
+
+    def save_twice(self) -> None:
+        """Nothing changed since the last save: the same score."""
+        self.save()
+        before = self.score
+        self.save()
+        assert self.score == before
 
     def drop_caches(self) -> None:
         os.sync()
@@ -199,7 +209,7 @@ class Pair:
         top = self.tops[1]
         before = numbers(top)
         end()
-        self.mounted.machine.run(*start, self.mounted.point, "--allow-other")
+        self.mounted.machine.run(*start, self.mounted.point, *self.mounted.options)
         assert numbers(top) == before
 
     def _scratch(self) -> str:

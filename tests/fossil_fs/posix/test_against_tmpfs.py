@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import KEEP_SIZE, PUNCH_HOLE, fallocate, renameat2
-from tests.fossil_fs.posix.conftest import Mounted
 from tests.fossil_fs.posix.pair import Pair
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -269,11 +269,15 @@ class AgainstTmpfs(RuleBasedStateMachine):
 
     # the life of the mount: dear, so not as often as the rest
 
-    @rule(what=st.sampled_from(["", "", "compare", "caches", "save", "resume", "remount", "kill"]))
+    @rule(
+        what=st.sampled_from(
+            ["", "", "compare", "caches", "save_twice", "resume", "remount", "kill"]
+        )
+    )
     def live(self, what: str) -> None:
         if what == "caches":
             self.pair.drop_caches()
-        elif what in ("save", "resume", "remount", "kill"):
+        elif what in ("save_twice", "resume", "remount", "kill"):
             getattr(self.pair, what)()
         if what:
             self.pair.compare()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import (
     GROUP,
     USER,
@@ -17,7 +18,6 @@ from tests.fossil_fs.posix.calls import (
     name_to_handle,
     open_by_handle,
 )
-from tests.fossil_fs.posix.conftest import Mounted
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 

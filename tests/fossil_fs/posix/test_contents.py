@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import (
     COLLAPSE_RANGE,
     KEEP_SIZE,
@@ -22,7 +23,6 @@ from tests.fossil_fs.posix.calls import (
     errno_of,
     fallocate,
 )
-from tests.fossil_fs.posix.conftest import Mounted
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
