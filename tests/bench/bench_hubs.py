@@ -47,6 +47,8 @@ def run(ctx: Context) -> Iterable[Row]:
         with hub_mount(scratch) as hubs:
             yield _idle(ctx, hubs)
             yield _stalled(ctx, hubs)
+        with hub_mount(scratch) as hubs:
+            yield _shell(ctx, hubs, scratch)
 
 
 def _latency(ctx: Context, hubs: Path) -> Iterable[Row]:
@@ -316,3 +318,41 @@ def _write_rate(path: Path, count: int) -> float:
     seconds = time.perf_counter() - began
     os.close(writer)
     return count / seconds
+
+
+def _shell(ctx: Context, hubs: Path, scratch: Path) -> Row:
+    """A shell prints much while ten follow it; slow ones lose lines, which the status counts."""
+    total = ctx.size(100 << 20, 1 << 20)
+    ended = scratch / "ended"
+    prints = f"yes | head -c {total}; touch {ended}"
+    command("hub", "-b", hubs)
+    _until(lambda: _status(hubs, "io0")[4] == "1")
+    readers = [_cat(hubs / "io1") for _ in range(10)]
+    _until(lambda: _status(hubs, "io1")[4] == "10")
+
+    def by_hub() -> float:
+        began = time.perf_counter()
+        (hubs / "io0").write_text(f"{prints}\n")
+        _until(ended.exists)
+        return time.perf_counter() - began
+
+    def by_tmux() -> float:
+        began = time.perf_counter()
+        ctx.command("tmux", "-L", str(os.getpid()), "new-session", "-d", prints)
+        _until(ended.exists)
+        return time.perf_counter() - began
+
+    peer = ctx.peer("tmux", "-V")
+    contestants = {"hub": by_hub} | ({peer: by_tmux} if peer else {})
+    values = ctx.race(contestants, prepare=lambda _: ended.unlink(missing_ok=True))
+    (hubs / "io0").write_text("exit\n")
+    for reader in readers:
+        assert reader.wait(60) == 0
+    return Row(
+        "hub: a shell with 10 clients prints 100 MB", "s", values["hub"],
+        values.get(peer or "", ()), f"{peer or 'tmux: not installed'}, no client attached",
+    )  # fmt: skip
+
+
+def _cat(path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL)
