@@ -37,13 +37,17 @@ KEEP_SECONDS = 1.0  # hubs may come and go by way of the network too
 
 @dataclass(slots=True, eq=False)
 class Handle:
-    """One open file. `skew`: what must be added to the kernel's offset to have the hub's position."""
+    """One open file. `skew`: what must be added to the kernel's offset to have the hub's position.
+
+    A read at `next_offset` goes on where the last one ended; any other was led there by lseek.
+    """
 
     node: Node
     flags: int
     reader: Reader | None = None
     stream: bool = False
     skew: int = 0
+    next_offset: int = 0
     who: str = ""
     consumed: bool = False
     status: bytes = b""
@@ -175,13 +179,13 @@ class HubOperations(Operations):
             raise OSError(errno.EBADF, "not open for reading")
         if hub.frozen and not opened.consumed:
             return hub.read_frozen(offset, size)
-        if not opened.stream:
+        if not opened.stream and offset != opened.next_offset:
             reader.position = min(opened.skew + offset, hub.end)
         if opened.flags & os.O_NONBLOCK and not hub.ready(reader):
             raise OSError(errno.EAGAIN, "nothing to read now")
-        lost = reader.lost
         data = await self.flow.read(opened.node, reader, size)
-        opened.skew += reader.lost - lost
+        opened.next_offset = offset + len(data)
+        opened.skew = reader.position - opened.next_offset
         opened.consumed = True
         return data
 

@@ -131,11 +131,11 @@ class FarReader:
         data = call.result(wire.Data)
         if data.frozen:
             return bytes(data.data)
-        missed = data.position - self.place
+        missed = data.position - self.place  # below 0: it was frozen, cut and melted
+        self._skew += missed
+        self.place += missed
         if missed > 0:
             self.lost += missed
-            self._skew += missed
-            self.place += missed
             log.warning("%s: %d bytes lost", self._path.decode(errors="replace"), missed)
         self._ahead = memoryview(data.data)
         return None

@@ -197,7 +197,8 @@ class _Talk:
                 await self._send(tag, frozen)
                 return
             size = min(asked.size, wire.DATA_SIZE_MAX)
-            reader.position = min(asked.position, hub.end)
+            if asked.position <= hub.end:  # else it was frozen and cut: the reader was moved
+                reader.position = asked.position
             while True:
                 await self._service.flow.until_ready(node, reader)
                 async with self._turn:

@@ -226,6 +226,24 @@ def test_frozen_a_hub_is_edited_like_a_file(hubs: Path) -> None:
     assert run("head", "-n", "3", hub).stdout == TEXT.replace(b"two", b"2")
 
 
+def test_a_reader_goes_on_after_its_hub_was_cut(hubs: Path) -> None:
+    hub = hubs / "h"
+    hub.write_bytes(bytes(100))
+    descriptor = os.open(hub, os.O_RDONLY)
+    assert os.read(descriptor, 200) == bytes(100)
+    (hubs / "ctl").write_text("freeze h")
+    os.truncate(hub, 50)
+    (hubs / "ctl").write_text("melt h")
+    for word in (b"one", b"two"):
+        with hub.open("ab", buffering=0) as writer:
+            writer.write(word)
+        assert os.read(descriptor, 200) == word
+    # and back by lseek, as a shell's read does
+    os.lseek(descriptor, -2, os.SEEK_CUR)
+    assert os.read(descriptor, 200) == b"wo"
+    os.close(descriptor)
+
+
 def test_a_hundred_readers_get_every_message(hubs: Path) -> None:
     (hubs / "h").touch()
     children = [
