@@ -33,6 +33,28 @@ def parser() -> Parser:
         action="store_true",
         help="new readers get only what is written after their open",
     )
+    _add_limits(p)
+    p.add_argument(
+        "-s", "--service", default="hubfs", metavar="NAME", help="the name that ctl shows (hubfs)"
+    )
+    p.add_argument(
+        "--hubs",
+        type=int,
+        default=HUBS_MAX,
+        metavar="N",
+        help=f"the most hubs at a time ({HUBS_MAX})",
+    )
+    p.add_argument(
+        "--allow-other",
+        action="store_true",
+        help="other users may enter (needs root, or user_allow_other in fuse.conf)",
+    )
+    p.add_argument("--log", metavar="FILE", help="what the daemon has to say goes to its end")
+    p.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
+    return p.house_options()
+
+
+def _add_limits(p: Parser) -> None:
     p.add_argument(
         "-q",
         "--bytes",
@@ -74,24 +96,6 @@ def parser() -> Parser:
         help="let others mount these hubs: unix!PATH, tcp!HOST!PORT (whoever can reach it), "
         "noise!HOST!PORT (users with right=hub in the ndb file); may be repeated",
     )
-    p.add_argument(
-        "-s", "--service", default="hubfs", metavar="NAME", help="the name that ctl shows (hubfs)"
-    )
-    p.add_argument(
-        "--hubs",
-        type=int,
-        default=HUBS_MAX,
-        metavar="N",
-        help=f"the most hubs at a time ({HUBS_MAX})",
-    )
-    p.add_argument(
-        "--allow-other",
-        action="store_true",
-        help="other users may enter (needs root, or user_allow_other in fuse.conf)",
-    )
-    p.add_argument("--log", metavar="FILE", help="what the daemon has to say goes to its end")
-    p.add_argument("-f", "--foreground", action="store_true", help="stay in the foreground")
-    return p.house_options()
 
 
 def _address(text: str) -> "Dial":
