@@ -92,11 +92,12 @@ def _times(reader: int, writer: int, count: int) -> list[float]:
     thread.start()
     took = []
     for n in range(count):
-        time.sleep(0.0005)  # the reader is back in its read
         began = time.perf_counter_ns()
         os.write(writer, b"x")
-        while len(arrived) <= n:
-            time.sleep(0)
+        while True:  # asleep: a writer that spun would take the processor that the reader needs
+            time.sleep(0.0005)
+            if len(arrived) > n:
+                break
         took.append((arrived[n] - began) / 1000)
     thread.join()
     return sorted(took)
