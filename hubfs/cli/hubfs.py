@@ -113,15 +113,14 @@ def main(args: argparse.Namespace) -> int:
     from lib9.fuse.first import mount_first
 
     limits = (args.rate, args.gap, args.remote_or_reset)
-    if not isinstance(args.remote_or_reset, float | None) and (
-        args.listen or args.trunc or limits[:2] != (None, None)
-    ):
+    far = not isinstance(args.remote_or_reset, float | None)
+    if far and (args.listen or args.trunc or limits[:2] != (None, None)):
         raise UsageError("-r ADDR: what holds for these hubs is said where they are")
     if not 1 <= args.longest <= MESSAGE_SIZE_MAX:
         raise UsageError(f"-l {args.longest}: a message has 1 to {MESSAGE_SIZE_MAX} bytes")
     if args.bytes < 1 or args.hubs < 1 or args.rate == 0:
         raise UsageError("-q, -b and --hubs are at least 1")
-    options = mount_options(args.service, allow_other=args.allow_other)
+    options = mount_options(args.service, allow_other=args.allow_other, far=far)
     point = os.fsencode(args.mount_point)
     serving = partial(_serve, args, options)
     if args.foreground:

@@ -37,6 +37,7 @@ _SEEK = struct.Struct("=Q")
 _COPY_MAX = 0x7FFFF000  # what one system call moves at most; the answer has 32 bits
 _FSYNC_DATA = 1
 _POLL_NOTIFY = 1
+_ENDS = (18, 29)  # RELEASE and RELEASEDIR: nobody waits for them
 _FATTR_FH = 1 << 6
 _FATTR_MODE = 1
 _FATTR_OWNER = 2 | 4
@@ -146,9 +147,10 @@ class RawHandlers:
             47: self.copy_file_range,
             51: self.tmpfile,
         }
-        for opcode, method in changing.items():
-            self._shim.handle(opcode, self._answered(method))
         wrap = self._interruptible if self._options.interruptible else self._answered
+        for opcode, method in changing.items():
+            ends = opcode in _ENDS or not self._options.far
+            self._shim.handle(opcode, self._answered(method) if ends else wrap(method))
         for opcode, method in reading.items():
             self._shim.handle(opcode, wrap(method))
         for opcode in self._refused():

@@ -65,6 +65,21 @@ def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list
         wait_until(lambda: not readers(near, "h"))
 
 
+def test_a_far_writer_that_is_held_can_be_killed(pair: tuple[Path, Path]) -> None:
+    near, far = pair
+    (near / "h").touch()
+    slow = os.open(near / "h", os.O_RDONLY)
+    (near / "ctl").write_text("fear h")
+    (far / "h").write_bytes(bytes(100_000))
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with subprocess.Popen(["sh", "-c", f"echo held >> {far}/h"]) as writer:
+            with pytest.raises(subprocess.TimeoutExpired):
+                writer.wait(1)  # longer than a near writer is held
+            writer.send_signal(number)
+            assert writer.wait(5) == -number
+    os.close(slow)
+
+
 def test_names_modes_and_refusals(pair: tuple[Path, Path]) -> None:
     near, far = pair
     (far / "group").mkdir()
