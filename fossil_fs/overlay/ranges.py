@@ -1,7 +1,7 @@
 """Ranges of a file: reserving, punching holes, finding data and holes, copying."""
 
 import stat
-from errno import EINVAL, ENXIO, EOPNOTSUPP
+from errno import EFBIG, EINVAL, ENXIO, EOPNOTSUPP
 from typing import Final
 
 from fossil_fs.overlay.base import zeros
@@ -29,8 +29,10 @@ class Ranges:
 
     async def allocate(self, ino: int, offset: int, length: int, mode: int) -> None:
         """Reserve, punch or zero a range, as fallocate(2) with the modes it has here."""
-        if offset < 0 or length <= 0 or offset + length > FILE_SIZE_MAX:
+        if offset < 0 or length <= 0:
             raise OSError(EINVAL, "range")
+        if offset + length > FILE_SIZE_MAX:
+            raise OSError(EFBIG, "file size")
         end = offset + length
         if mode in (0, KEEP_SIZE):
             await self._reserve(ino, offset, length, grow=not mode)

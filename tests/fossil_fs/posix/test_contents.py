@@ -129,6 +129,11 @@ def test_sizes_have_a_limit(place: Path) -> None:
     opened = os.open(path, os.O_RDWR)
     assert errno_of(lambda: os.pwrite(opened, b"x", (1 << 63) - 1)) in ("EFBIG", "EINVAL")
     assert os.fstat(opened).st_size == 1
+    for size in (1 << 48, 1 << 50, (1 << 63) - 2):  # fewer bits than Linux has, in a tree
+        error = errno_of(lambda size=size: os.pwrite(opened, b"x", size))  # type: ignore[misc]
+        assert error in ("", "EFBIG")
+        error = errno_of(lambda size=size: fallocate(opened, KEEP_SIZE, size, 1))  # type: ignore[misc]
+        assert error in ("", "EFBIG", "ENOSPC")
     os.close(opened)
 
 
