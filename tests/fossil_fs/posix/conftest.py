@@ -39,7 +39,7 @@ def pair(request: pytest.FixtureRequest, tmpfs: Path) -> Iterator[Pair]:
         pair = Pair(Mounted(machine, point, options), tmpfs)
         pair.begin()
         yield pair
-        shutil.rmtree(pair.tops[0])
+        shutil.rmtree(pair.tops[0], ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
