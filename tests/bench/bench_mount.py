@@ -67,7 +67,7 @@ def first_names(ctx: Context, m: Machine, few: str, many: str) -> Iterable[Row]:
         "mount: fossil-mount + first ls, 100 directories of 1,000", "s", values["many"], target=0.4
     )
     yield Row(
-        "mount: the same beside 1,000 files",
+        "mount: fossil-mount + first ls, beside 1,000 files",
         "s",
         values["many"],
         values["few"],
@@ -102,7 +102,7 @@ def saves(ctx: Context, m: Machine, few: str, many: str) -> Iterable[Row]:
         target=0.15,
     )
     yield Row(
-        "mount: the same beside 1,000 files",
+        "mount: save after one change, beside 1,000 files",
         "s",
         values["many"],
         values["few"],
