@@ -17,13 +17,9 @@ setup: $(VENV)/ready  ## the virtual environment with this project in it
 demo: $(VENV)/ready  ## a directory becomes a score, a mount, a new score: on real files
 	sh tools/demo
 
-# A test that was lost with its worker process, or failed, is run once more, alone: it must pass there.
-# Where the parallel run itself broke, all are run in one process.
 test: $(VENV)/ready  ## all tests that take less than minutes (REQUIRE=fuse,root: skips fail)
 	tools/setup test
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests || \
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m 'not long' -q tests || \
-	$(BIN)/python -m pytest -m 'not long' -q tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests
 
 test-long: $(VENV)/ready  ## everything, the long ones too
 	tools/setup test bench

@@ -1,18 +1,11 @@
 """What every test may use: needs that a machine may lack, and places that are cleaned up."""
 
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Ctrl-C is for whoever runs the tests: it ends the workers. One of them alone must not take a stray
-    # SIGINT for it. A handler, unlike SIG_IGN, is not passed on to the programs that tests start.
-    signal.signal(signal.SIGINT, lambda *_: sys.stderr.write("a stray SIGINT\n"))
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 

@@ -256,12 +256,12 @@ def test_sockets_that_are_passed_and_readiness_that_is_told(store, tmp_path, hom
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(str(tmp_path / "notify"))
     told.settimeout(20)
-    os.dup2(sock.fileno(), 3) if sock.fileno() != 3 else None
-    # the process that is started learns its own id only once it runs: a shell tells it
-    script = f'exec env LISTEN_PID=$$ LISTEN_FDS=1 "{VENTI}" serve "{store}"'
+    # the process that is started learns its own id only once it runs: a shell tells it, and puts the
+    # socket where it is looked for: descriptor 3 of the tests themselves is someone else's
+    script = f'exec 3<&0 0</dev/null; exec env LISTEN_PID=$$ LISTEN_FDS=1 "{VENTI}" serve "{store}"'
     process = subprocess.Popen(
         ["sh", "-c", script],
-        pass_fds=[3],
+        stdin=sock,
         env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
     )
     assert told.recv(100) == b"READY=1"
