@@ -48,6 +48,7 @@ class Session:
         self.status: int | None = None
         self.failure: SpawngridError | None = None
         self.started = trio.Event()
+        self.ended = trio.Event()
         self.changed: Callable[[], None] = lambda: None  # tells the connection there is now
         self.away_since: float | None = None
         self._input = bytearray()
@@ -72,6 +73,7 @@ class Session:
             self.failure = SpawngridError(error.strerror or str(error))
         finally:
             self.started.set()
+            self.ended.set()
             self.changed()
 
     def type(self, position: int, data: bytes) -> None:
@@ -124,8 +126,7 @@ class Session:
         """End the command, as when a terminal goes away."""
         self.signal(signal.SIGHUP)
         with trio.move_on_after(HANG_UP_SECONDS_MAX):
-            while self.status is None and self.failure is None:
-                await trio.sleep(0.1)
+            await self.ended.wait()
         self.signal(signal.SIGKILL)
         self.output.acknowledge(self.output.sent)
         self._look()

@@ -96,11 +96,13 @@ def _fetch(line: Line) -> Asked:
 
 
 def _save(line: Line) -> Asked:
-    return Save(*line.words, line.pairs["node"])
+    request, environment = line.words
+    return Save(request, environment, line.pairs["node"])
 
 
 def _boom(line: Line) -> Asked:
-    return Boom(*line.words, line.pairs["node"])
+    request, environment = line.words
+    return Boom(request, environment, line.pairs["node"])
 
 
 def _admit(line: Line) -> Asked:

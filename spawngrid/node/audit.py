@@ -23,7 +23,9 @@ class Audit:
         safe = "".join(c if c.isprintable() and c != '"' else "?" for c in what)[:_TEXT_SIZE_MAX]
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record = Record.of(("time", stamp), ("user", user), ("what", safe), *more.items())
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             os.write(descriptor, unparse(record).encode())
             full = os.fstat(descriptor).st_size > FILE_SIZE_MAX

@@ -46,13 +46,19 @@ def spawn_options(pairs: Mapping[str, str], rules: Rules) -> dict[str, str]:
     if network not in rules.networks:
         raise BadWord(f"network={network}: this grid gives {', '.join(sorted(rules.networks))}")
     options["network"] = network
+    return options | (_limits(pairs, rules) if pairs.get("limits") != "none" else _unlimited(rules))
+
+
+def _unlimited(rules: Rules) -> dict[str, str]:
+    if not rules.unlimited:
+        raise BadWord("limits=none: this grid does not give that")
+    return {"limits": "none"}
+
+
+def _limits(pairs: Mapping[str, str], rules: Rules) -> dict[str, str]:
+    options: dict[str, str] = {}
     if pairs.get("limits", "") not in ("", "none"):
         raise BadWord("limits= takes none only; memory=, cpus= and pids= set them")
-    if pairs.get("limits") == "none":
-        if not rules.unlimited:
-            raise BadWord("limits=none: this grid does not give that")
-        options["limits"] = "none"
-        return options
     if "memory" in pairs:
         options["memory"] = str(_within("memory", pairs["memory"], 8 << 20, rules.memory_max))
     if "pids" in pairs:

@@ -11,8 +11,9 @@ ID is that of the request, or for `ready` and `boomed` of the environment, which
 request that spawned it. WHY is text up to the end of the line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from spawngrid.errors import BadWord
 from spawngrid.request.ids import is_id
@@ -71,15 +72,20 @@ def parse(text: str) -> Said:
     line = parse_line(text)
     if line.verb == "here" and len(line.words) == 1:
         return _here(line)
-    simple = {"ready": Ready, "boomed": Boomed, "admitted": Admitted}
-    if line.verb in simple and len(line.words) == 1:
-        said: Said = simple[line.verb](_id(line.words[0]))
-        return said
+    if line.verb in _SIMPLE and len(line.words) == 1:
+        return _SIMPLE[line.verb](_id(line.words[0]))
     if line.verb == "saved" and len(line.words) == 2:
         pause = line.pairs.get("pause", "")
         frozen = line.pairs.get("frozen", "1") != "0"
         return Saved(_id(line.words[0]), line.words[1], pause if pause.isdigit() else "", frozen)
     raise BadWord(f"{text[:80]!r}: no line of a cpu node")
+
+
+_SIMPLE: Final[dict[str, Callable[[str], Said]]] = {
+    "ready": Ready,
+    "boomed": Boomed,
+    "admitted": Admitted,
+}
 
 
 def format_here(here: Here) -> str:

@@ -44,7 +44,8 @@ class Environment:
 
 def environment_of(record: Record) -> Environment:
     """Return the environment that a file describes; MissingAttribute."""
-    state = next((s for s in STATES if s == record.need("state")), "lost")
+    stated = record.need("state")
+    state: State = next((s for s in STATES if s == stated), "lost")
     return Environment(
         id=record.need("environment"),
         user=record.need("user"),
