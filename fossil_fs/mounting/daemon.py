@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -18,8 +19,10 @@ from fossil_fs.filesystem import FossilFilesystem, open_filesystem
 from fossil_fs.mounting.options import HALTING, Mounting, mount_options
 from fossil_fs.mounting.registry import Registry
 from fossil_fs.mounting.service import Command, serve_console
+from fossil_fs.overlay.save import SaveRunning
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
+from lib9.errors import SpawngridError
 from lib9.fuse.attach import Attached
 from lib9.fuse.session import Served, serve
 from venti_store.interfaces import BlockStore
@@ -32,6 +35,20 @@ _TICK_SECONDS: Final = 1.0
 log = logging.getLogger(__name__)
 
 
+class NothingBegun(SpawngridError):
+    """The result was asked for of a save that nobody began."""
+
+
+@dataclass(slots=True)
+class _Begun:
+    """A save in two steps: the state is taken, then its blocks are stored."""
+
+    taken: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = field(default_factory=trio.Event)
+    score: str = ""
+    error: SpawngridError | OSError | None = None
+
+
 class Daemon:
     """A mount that runs."""
 
@@ -42,6 +59,8 @@ class Daemon:
         self.options = mount_options(mounting, scratch.identity)
         self.discard = mounting.read_only
         self._saving = trio.Lock()
+        self._begun: _Begun | None = None
+        self._nursery: trio.Nursery | None = None
         self._halt = trio.CancelScope()
         self._started = time.time()
         self._engine = ""
@@ -51,6 +70,8 @@ class Daemon:
         return {
             "status": self._status,
             "save": self._save,
+            "epoch": self._epoch,
+            "saved": self._saved,
             "sync": self._sync,
             "discard": self._discard,
             "keep": self._keep,
@@ -77,6 +98,37 @@ class Daemon:
         async with self._saving:
             score = await self.filesystem.saver.save()
         return [], format_score(score)
+
+    async def _epoch(self, _words: list[str]) -> tuple[list[str], str]:
+        """Begin a save; answered when the state is held, `saved` gives the score."""
+        if self._begun is not None and not self._begun.done.is_set():
+            raise SaveRunning("a save is running already")
+        self._begun = begun = _Begun()
+        assert self._nursery is not None  # the console is served in it
+        self._nursery.start_soon(self._go_on_saving, begun)
+        await begun.taken.wait()
+        if begun.error is not None:
+            raise begun.error
+        return [], ""
+
+    async def _go_on_saving(self, begun: "_Begun") -> None:
+        try:
+            async with self._saving:
+                begun.score = format_score(await self.filesystem.saver.save(begun.taken.set))
+        except (SpawngridError, OSError) as error:
+            begun.error = error  # for whoever asks `saved`
+        finally:
+            begun.taken.set()
+            begun.done.set()
+
+    async def _saved(self, _words: list[str]) -> tuple[list[str], str]:
+        begun = self._begun
+        if begun is None:
+            raise NothingBegun("no save was begun")
+        await begun.done.wait()
+        if begun.error is not None:
+            raise begun.error
+        return [], begun.score
 
     async def _sync(self, _words: list[str]) -> tuple[list[str], str]:
         await self.scratch.commit_gently()
@@ -105,6 +157,7 @@ class Daemon:
             ready(served)
 
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self._halt_on_signal)
             nursery.start_soon(self._keep_committed)
             await nursery.start(serve_console_task, console, self.commands())

@@ -15,7 +15,11 @@ HALTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # they end a mount in 
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What to mount where. `scratch` exists and names base and store."""
+    """What to mount where. `scratch` exists and names base and store.
+
+    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
+    let them, ids can be mapped, set-id programs and device files are not honoured.
+    """
 
     id: str
     mnt: bytes
@@ -23,19 +27,22 @@ class Mounting:
     read_only: bool = False
     allow_other: bool = False
     writeback: bool = False
+    guests: bool = False
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
     """Return how a tree is mounted. Root's mounts honour setuid and device files, as disks do."""
+    trusted = os.geteuid() == 0 and not mounting.guests
     return MountOptions(
         fsname=identity.base,
         subtype="fossil",
         read_only=mounting.read_only,
-        allow_other=mounting.allow_other,
+        allow_other=mounting.allow_other or mounting.guests,
+        idmapped=mounting.guests,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
         no_open=True,
         interruptible=not is_local(identity.store),
-        suid=os.geteuid() == 0,
-        dev=os.geteuid() == 0,
+        suid=trusted,
+        dev=trusted,
     )

@@ -220,8 +220,9 @@ class Environments(Protocol):
     def reconcile(self) -> list[Mended]:
         """Remove what has no owner, restart what all share. Call it when a service starts.
 
-        An environment whose file system or process 1 is gone is stopped and its record removed; a
-        scratch on disk with unsaved changes is kept for fossil-scratch.
+        An environment whose start or stop was cut off, or whose file system is gone, is removed with its
+        record; a scratch on disk with unsaved changes is kept for fossil-scratch. One that has `ended`
+        stays: it can be saved.
         """
         ...
 
