@@ -9,6 +9,7 @@ from lib9.keys import Identity
 from ndbdb.append import append
 from ndbdb.database import read_file, whole_lines
 from ndbdb.parser import parse
+from spawngrid.node.config import NodeConfig
 from spawngrid.stosvc.state import Named
 from venti_store.names import lookup
 from venti_store.names.errors import NoSuchName
@@ -107,3 +108,8 @@ class FileBook:
 
 def _named(seen: Seen) -> Named:
     return Named(seen.full, format_score(seen.score), seen.time // _MICROSECONDS, "", seen.owner)
+
+
+def open_book(config: NodeConfig, identity: Identity) -> FileBook:
+    """Return the names of a storage node."""
+    return FileBook(config.place("names"), identity)
