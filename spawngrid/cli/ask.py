@@ -192,6 +192,9 @@ def print_rows(rows: list[dict[str, str]]) -> None:
     """Print records as columns, with what their first has for heads."""
     if not rows:
         return
+    if len(rows) == 1 and len(rows[0]) == 1:
+        sys.stdout.write("".join(rows[0].values()) + "\n")
+        return
     heads = list(dict.fromkeys(attr for row in rows for attr in row))
     cells = [[_shown(attr, row.get(attr, "")) for attr in heads] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]

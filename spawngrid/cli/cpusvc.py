@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> None:
     key = keys.format_key(keys.load(config.key_file).public)
     service = Service(config, key, open_environments(config))
     supervision.notify(os.environ, "READY=1")
+    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
     service.run()
 
 

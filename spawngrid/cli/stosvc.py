@@ -33,6 +33,7 @@ def main(args: argparse.Namespace) -> None:
     record_pid(config, "stosvc", os.getpid())
     service = Service(config, open_book(config, keys.load(config.key_file)))
     supervision.notify(os.environ, "READY=1")
+    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
     service.run()
 
 
