@@ -30,7 +30,7 @@ def add(words: argparse._SubParsersAction[Parser]) -> None:
 def run(args: argparse.Namespace) -> int:
     from spawngrid.cli.node import config_file
     from spawngrid.node import health
-    from spawngrid.node.config import read_config
+    from spawngrid.settings.config import read_config
 
     file = config_file(args)
     config = read_config(file) if os.path.exists(file) else None

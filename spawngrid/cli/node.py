@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lib9.cli import Parser, print_json
 
 if TYPE_CHECKING:
-    from spawngrid.node.config import NodeConfig
+    from spawngrid.settings.config import NodeConfig
 
 
 def add(words: argparse._SubParsersAction[Parser]) -> None:
@@ -96,7 +96,7 @@ def config_file(args: argparse.Namespace) -> str:
 
 def node_of(args: argparse.Namespace) -> NodeConfig:
     """Return the node that --config describes."""
-    from spawngrid.node.config import read_config
+    from spawngrid.settings.config import read_config
 
     return read_config(config_file(args))
 

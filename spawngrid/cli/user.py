@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from lib9.cli import Parser, print_json
 
 if TYPE_CHECKING:
-    from spawngrid.node.config import NodeConfig
-    from spawngrid.node.users import Users
+    from spawngrid.settings.config import NodeConfig
+    from spawngrid.settings.users import Users
 
 
 def add(words: argparse._SubParsersAction[Parser]) -> None:
@@ -50,7 +50,7 @@ def add(words: argparse._SubParsersAction[Parser]) -> None:
 
 def users_of(config: NodeConfig) -> Users:
     from spawngrid.errors import NoSuchNode
-    from spawngrid.node.users import Users
+    from spawngrid.settings.users import Users
 
     if not config.is_storage:
         raise NoSuchNode(f"{config.name} is no storage node: users are known to {config.storage}")

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from spawngrid.cpusvc import stolines
-from spawngrid.cpusvc.stolines import Admit, Boom, Fetch, Save, Who
-from spawngrid.stosvc.cpulines import Here, format_here
+from spawngrid.hubtexts import to_cpu
+from spawngrid.hubtexts.from_cpu import Here, format_here
+from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save, Who
 
 ANSWERS_MAX: Final = 1024  # answers that are kept for who asks again
 UNDER_WAY_MAX: Final = (
@@ -42,7 +42,7 @@ class Dispatcher:
 
         Lines for other nodes do nothing. BadWord for what is no line.
         """
-        asked = stolines.parse(text)
+        asked = to_cpu.parse(text)
         if isinstance(asked, Who):
             return [], None, True
         if asked.node != self.node:

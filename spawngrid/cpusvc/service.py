@@ -19,11 +19,11 @@ from lib9.errors import SpawngridError
 from lib9.faults import fault
 from spawngrid.attach.admitted import Admission, Admitted
 from spawngrid.cpusvc.dispatch import Dispatcher, Work
-from spawngrid.cpusvc.stolines import Admit, Boom, Fetch, Save
 from spawngrid.environment.interface import Environments, Limits, NoSuchEnvironment, Spec
 from spawngrid.errors import BadWord
-from spawngrid.hublines import HubReader, append_line
-from spawngrid.node.config import NodeConfig
+from spawngrid.hubtexts.hubs import HubReader, append_line
+from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save
+from spawngrid.settings.config import NodeConfig
 
 log = logging.getLogger("cpusvc")
 

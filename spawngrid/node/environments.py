@@ -4,7 +4,7 @@ import os
 
 from lib9.places import PROJECT
 from spawngrid.environment.interface import Environments
-from spawngrid.node.config import NodeConfig
+from spawngrid.settings.config import NodeConfig
 
 
 def open_environments(config: NodeConfig) -> Environments:

@@ -27,7 +27,7 @@ from lib9.fuse.attach import Attached
 from lib9.fuse.interface import MountOptions
 from lib9.fuse.session import serve
 from lib9.keys import Peer
-from spawngrid.node.users import RIGHT_CPU, RIGHT_GRID, RIGHT_OPERATOR
+from spawngrid.settings.users import RIGHT_CPU, RIGHT_GRID, RIGHT_OPERATOR
 
 CPU_OWNER: Final = "cpu"
 USERS_MAX: Final = (HUBS_MAX - 6) // 2  # who may have hubs of their own at a time

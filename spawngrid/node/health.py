@@ -10,9 +10,9 @@ from spawngrid import files
 from spawngrid.attach.admitted import Admitted
 from spawngrid.environment.interface import Environments, Finding, Mended
 from spawngrid.node import processes
-from spawngrid.node.config import NodeConfig
 from spawngrid.node.environments import open_environments
 from spawngrid.request.ids import is_id
+from spawngrid.settings.config import NodeConfig
 
 KINDS: Final = ("mount", "cgroup", "network", "namespace", "process", "record", "hub", "scratch")
 

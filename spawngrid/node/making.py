@@ -12,8 +12,8 @@ from lib9.places import private_directory
 from ndbdb.append import append
 from ndbdb.record import Record
 from spawngrid import files
-from spawngrid.node.config import CPU, STORAGE, NodeConfig, config_of
-from spawngrid.node.users import RIGHT_OPERATOR
+from spawngrid.settings.config import CPU, STORAGE, NodeConfig, config_of
+from spawngrid.settings.users import RIGHT_OPERATOR
 
 NAMES_RIGHT: Final = "names"
 _FOLDERS: Final = ("config/spawngrid", "state", "cache", "data", "log", "requests", "environments")

@@ -20,7 +20,7 @@ from typing import Final
 from lib9.errors import SpawngridError
 from lib9.places import private_directory
 from spawngrid import files
-from spawngrid.node.config import NodeConfig
+from spawngrid.settings.config import NodeConfig
 
 READY_SECONDS_MAX: Final = 60.0  # a loaded machine takes seconds to import a daemon
 END_SECONDS_MAX: Final = 30.0

@@ -19,11 +19,11 @@ from lib9.errors import RemoteProtocolError, SpawngridError
 from lib9.faults import fault
 from lib9.keys import Peer
 from spawngrid.errors import BadWord
+from spawngrid.hubtexts.words import check_words
 from spawngrid.messages import Frames
 from spawngrid.node.gridsvc import GridHubs
 from spawngrid.request import wire
 from spawngrid.request.queue import Queue, Request
-from spawngrid.words import check_words
 
 log = logging.getLogger("grid")
 

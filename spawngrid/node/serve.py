@@ -24,14 +24,14 @@ from spawngrid.attach.admitted import Admitted
 from spawngrid.attach.service import AttachService
 from spawngrid.environment.interface import Environments
 from spawngrid.messages import Frames
-from spawngrid.node.audit import Audit
-from spawngrid.node.config import NodeConfig
 from spawngrid.node.gridsvc import GridHubs, visitor
 from spawngrid.node.listener import Guest, Listener, Service
 from spawngrid.node.requests import RequestService
-from spawngrid.node.users import RIGHT_GRID, Users
 from spawngrid.request import wire
 from spawngrid.request.queue import Queue
+from spawngrid.settings.audit import Audit
+from spawngrid.settings.config import NodeConfig
+from spawngrid.settings.users import RIGHT_GRID, Users
 from venti_store import known
 from venti_store.doors import RIGHT, RIGHT_READ
 from venti_store.open import open_store

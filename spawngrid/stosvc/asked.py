@@ -7,8 +7,8 @@ from typing import Final
 from lib9.errors import UsageError
 from lib9.sizes import parse_size
 from spawngrid.errors import BadWord
-from spawngrid.stosvc.state import Rules
-from spawngrid.words import check_user_or_node
+from spawngrid.hubtexts.words import check_user_or_node
+from spawngrid.settings.rules import Rules
 
 DISK_DEFAULT: Final = "1G"  # of spawndisk, as the original's partitions had
 MEMORY_DEFAULT: Final = 512 << 20  # bytes that a node must have free, unless limits say otherwise

@@ -9,7 +9,7 @@ from lib9.keys import Identity
 from ndbdb.append import append
 from ndbdb.database import read_file, whole_lines
 from ndbdb.parser import parse
-from spawngrid.node.config import NodeConfig
+from spawngrid.settings.config import NodeConfig
 from spawngrid.stosvc.state import Named
 from venti_store.names import lookup
 from venti_store.names.errors import NoSuchName

@@ -14,8 +14,11 @@ from typing import Final
 
 from lib9.errors import Exit, SpawngridError, UsageError
 from spawngrid.errors import BadWord
+from spawngrid.hubtexts import from_cpu
+from spawngrid.hubtexts.words import Line, check_user_or_node, line_of
 from spawngrid.request.queue import Request
-from spawngrid.stosvc import asked, cpulines
+from spawngrid.settings.rules import Rules
+from spawngrid.stosvc import asked
 from spawngrid.stosvc.effects import (
     Announce,
     Compare,
@@ -29,8 +32,7 @@ from spawngrid.stosvc.effects import (
     Share,
     Tell,
 )
-from spawngrid.stosvc.state import Environment, Names, Node, Rules
-from spawngrid.words import Line, check_user_or_node, line_of
+from spawngrid.stosvc.state import Environment, Names, Node
 
 RESEND_SECONDS: Final = 5.0
 NODE_SECONDS_MAX: Final = 12.0  # that a request waits for a cpu node to appear
@@ -431,21 +433,21 @@ class Dispatcher:
     def cpu_said(self, text: str, *, now: float) -> list[Effect]:
         """Return what follows from a line of cpu.out; what makes no sense is told the operator."""
         try:
-            said = cpulines.parse(text)
+            said = from_cpu.parse(text)
         except UsageError as error:
             return [Complain(f"cpu.out: {error}")]
         match said:
-            case cpulines.Here():
+            case from_cpu.Here():
                 return self._node_here(said, now)
-            case cpulines.Ready():
+            case from_cpu.Ready():
                 return self._node_ready(said)
-            case cpulines.Failed():
+            case from_cpu.Failed():
                 return self._node_failed(said)
-            case cpulines.Saved():
+            case from_cpu.Saved():
                 return self._node_saved(said)
-            case cpulines.Boomed():
+            case from_cpu.Boomed():
                 return self._node_boomed(said)
-            case cpulines.Admitted():
+            case from_cpu.Admitted():
                 pending = self._pending.pop(said.request, None)
                 return [] if pending is None else _admitted(pending, self._alias(pending))
 
@@ -453,7 +455,7 @@ class Dispatcher:
         environment = self.environments.get(pending.environment)
         return environment.alias if environment is not None else pending.environment
 
-    def _node_here(self, said: cpulines.Here, now: float) -> list[Effect]:
+    def _node_here(self, said: from_cpu.Here, now: float) -> list[Effect]:
         known = self.nodes.get(said.node)
         self.nodes[said.node] = Node(
             said.node, said.free, said.total, said.dial, said.key, now, said.environments
@@ -472,7 +474,7 @@ class Dispatcher:
                 self._waiting.pop(waiting.request.id, None)
         return effects
 
-    def _reconcile(self, said: cpulines.Here, now: float) -> list[Effect]:
+    def _reconcile(self, said: from_cpu.Here, now: float) -> list[Effect]:
         """Let the records agree with what a node runs."""
         effects: list[Effect] = []
         for environment in list(self.environments.values()):
@@ -481,7 +483,7 @@ class Dispatcher:
             state = said.environments.get(environment.id)
             if environment.state == "booming":
                 if state is None:
-                    effects += self._node_boomed(cpulines.Boomed(environment.id))
+                    effects += self._node_boomed(from_cpu.Boomed(environment.id))
             elif state is None and environment.state != "lost":
                 reason = f"no longer on {said.node}"
                 effects.append(self._keep(replace(environment, state="lost", reason=reason)))
@@ -496,7 +498,7 @@ class Dispatcher:
         self._boomed_at = {i: t for i, t in self._boomed_at.items() if now - t < 60}
         return effects
 
-    def _node_ready(self, said: cpulines.Ready) -> list[Effect]:
+    def _node_ready(self, said: from_cpu.Ready) -> list[Effect]:
         environment = self.environments.get(said.environment)
         if environment is None:
             return []
@@ -516,7 +518,7 @@ class Dispatcher:
             End(request.id),
         ]
 
-    def _node_failed(self, said: cpulines.Failed) -> list[Effect]:
+    def _node_failed(self, said: from_cpu.Failed) -> list[Effect]:
         pending = self._pending.pop(said.request, None)
         environment = self.environments.get(said.request)
         effects: list[Effect] = []
@@ -527,7 +529,7 @@ class Dispatcher:
             effects.append(End(said.request, Exit.FAILED, said.why))
         return effects
 
-    def _node_saved(self, said: cpulines.Saved) -> list[Effect]:
+    def _node_saved(self, said: from_cpu.Saved) -> list[Effect]:
         pending = self._pending.pop(said.request, None)
         if pending is None:
             return []
@@ -543,7 +545,7 @@ class Dispatcher:
         del name
         return [*effects, Say(request.id, f"{new_name} saved"), End(request.id)]
 
-    def _node_boomed(self, said: cpulines.Boomed) -> list[Effect]:
+    def _node_boomed(self, said: from_cpu.Boomed) -> list[Effect]:
         environment = self.environments.get(said.environment)
         if environment is None or environment.state not in ("booming", "lost"):
             return []

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from lib9.errors import Exit
+from spawngrid.hubtexts.words import Line
 from spawngrid.stosvc.state import Environment
-from spawngrid.words import Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from lib9.errors import Exit, SpawngridError
 from lib9.faults import fault
 from ndbdb.errors import NdbError
 from spawngrid import files
-from spawngrid.hublines import HubReader, append_line
-from spawngrid.node.audit import Audit
-from spawngrid.node.config import NodeConfig
-from spawngrid.node.users import Users
+from spawngrid.hubtexts.hubs import HubReader, append_line
 from spawngrid.request.queue import Queue
+from spawngrid.settings.audit import Audit
+from spawngrid.settings.config import NodeConfig
+from spawngrid.settings.users import Users
 from spawngrid.stosvc import effects as to_do
 from spawngrid.stosvc.dispatch import Dispatcher
 from spawngrid.stosvc.state import Environment, Names, environment_of

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spawngrid.errors import BadWord
+from spawngrid.hubtexts.words import Line, check_user_or_node, parse_line
 from spawngrid.request.ids import is_id
-from spawngrid.words import Line, check_user_or_node, parse_line
 
 
 @dataclass(frozen=True, slots=True)

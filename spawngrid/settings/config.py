@@ -22,8 +22,8 @@ from lib9.streams import Dial, parse_dial
 from ndbdb.record import Record
 from spawngrid import files
 from spawngrid.errors import BadConfig, NoSuchNode
-from spawngrid.stosvc.state import Rules
-from spawngrid.words import check_user_or_node
+from spawngrid.hubtexts.words import check_user_or_node
+from spawngrid.settings.rules import Rules
 
 STORAGE: Final = "storage"
 CPU: Final = "cpu"

@@ -19,7 +19,7 @@ from ndbdb.append import append
 from ndbdb.record import Record
 from spawngrid import files
 from spawngrid.errors import BadToken, BadWord
-from spawngrid.words import check_user_or_node
+from spawngrid.hubtexts.words import check_user_or_node
 from venti_store import known
 
 RIGHT_GRID: Final = "grid"

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spawngrid.errors import BadWord
+from spawngrid.hubtexts.words import LINE_SIZE_MAX, Line, check_user_or_node, parse_line
 from spawngrid.request.ids import is_id
-from spawngrid.words import LINE_SIZE_MAX, Line, check_user_or_node, parse_line
 
 WHY_SIZE_MAX = 500  # characters
 
