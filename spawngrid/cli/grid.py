@@ -5,7 +5,17 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = ("ask", "enter", "join", "node", "user", "key", "doctor")  # modules of spawngrid.cli
+COMMANDS = (
+    "ask",
+    "enter",
+    "join",
+    "node",
+    "user",
+    "book",
+    "env",
+    "key",
+    "doctor",
+)  # modules of spawngrid.cli
 
 
 def parser() -> Parser:

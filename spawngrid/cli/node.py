@@ -221,13 +221,18 @@ def serve(args: argparse.Namespace) -> None:
     record_pid(config, "node", os.getpid())
     environments = open_environments(config) if config.is_cpu else None
 
+    manager = {**os.environ}
+    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
+
+    def ready() -> None:
+        supervision.notify(manager, "READY=1")
+
     async def until_told() -> None:
         failure: list[SpawngridError] = []
         async with trio.open_nursery() as nursery:
 
             async def work() -> None:
                 try:
-                    ready = lambda: supervision.notify(os.environ, "READY=1")  # noqa: E731
                     await serve_node(config, environments, ready)
                 except SpawngridError as error:
                     failure.append(error)  # raised below, without a group around it
@@ -236,7 +241,7 @@ def serve(args: argparse.Namespace) -> None:
             nursery.start_soon(work)
             with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for _ in signals:
-                    supervision.notify(os.environ, "STOPPING=1")
+                    supervision.notify(manager, "STOPPING=1")
                     nursery.cancel_scope.cancel()
                     break
         if failure:

@@ -71,6 +71,7 @@ class Session:
         self._seen_told = 0
         self._status: int | None = None
         self._left = False
+        self._opened = False
         self._socket: SecureSocket | None = None
         self._frames: Frames[wire.Message] = Frames(wire.TABLE)
         self._signals: list[int] = []
@@ -104,7 +105,8 @@ class Session:
             poll = select.poll()
             poll.register(self._socket.fileno(), select.POLLIN)
             poll.register(wake, select.POLLIN)
-            if not self._input_ended and self._input.room:
+            # before the session is there nothing is read: who tries elsewhere still needs it
+            if self._opened and not self._input_ended and self._input.room:
                 poll.register(keyboard, select.POLLIN)
             ready = {descriptor for descriptor, _ in poll.poll()}
             if wake in ready:
@@ -157,6 +159,7 @@ class Session:
             case wire.Taken(position):
                 self._input.acknowledge(position)
             case wire.Opened(taken):
+                self._opened = True
                 for _, position, again in self._input.again(taken):
                     self._send(wire.Input(position, again))
                 if self._input_ended:

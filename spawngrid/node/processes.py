@@ -23,6 +23,7 @@ from spawngrid import files
 from spawngrid.settings.config import NodeConfig
 
 READY_SECONDS_MAX: Final = 60.0  # a loaded machine takes seconds to import a daemon
+ALIVE_SECONDS: Final = 0.5  # a script that does not end at once has started
 END_SECONDS_MAX: Final = 30.0
 _POLL_SECONDS: Final = 0.02
 
@@ -92,7 +93,8 @@ def start(config: NodeConfig, file: str, service: str, environ: Mapping[str, str
         )
         record_pid(config, service, process.pid)
         try:
-            _wait_ready(process, ready, service, log)
+            ours = command_of(config, file, service)[0] == sys.executable
+            _wait_ready(process, ready, service, log, READY_SECONDS_MAX if ours else ALIVE_SECONDS)
         finally:
             os.unlink(where)
     return Running(service, process.pid)
@@ -124,11 +126,14 @@ def stop(config: NodeConfig, service: str) -> bool:
 
 
 def _wait_ready(
-    process: subprocess.Popen[bytes], ready: socket.socket, service: str, log: str
+    process: subprocess.Popen[bytes],
+    ready: socket.socket,
+    service: str,
+    log: str,
+    seconds_max: float,
 ) -> None:
-    """Return when the service says that it is ready; a program that never says so has a second."""
-    patience = READY_SECONDS_MAX if service == "node" else 10.0
-    deadline = time.monotonic() + patience
+    """Return when the service says that it is ready; a script that stays alive may not say so."""
+    deadline = time.monotonic() + seconds_max
     ready.settimeout(_POLL_SECONDS * 5)
     while time.monotonic() < deadline:
         try:
@@ -137,7 +142,7 @@ def _wait_ready(
         except TimeoutError:
             if process.poll() is not None:
                 break
-    if process.poll() is None and service != "node":
+    if process.poll() is None and seconds_max == ALIVE_SECONDS:
         return
     process.kill()
     process.wait()

@@ -3,7 +3,7 @@
 import pytest
 
 from spawngrid.cpusvc.dispatch import UNDER_WAY_MAX, Dispatcher
-from spawngrid.cpusvc.service import spec_of
+from spawngrid.cpusvc.work import spec_of
 from spawngrid.errors import BadWord
 from spawngrid.hubtexts import from_cpu
 from spawngrid.hubtexts.to_cpu import Boom, Fetch, Save
