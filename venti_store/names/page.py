@@ -12,7 +12,7 @@ alone; so the file is the same whether it was written at once or grew.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,7 @@ from venti_store.score import Score, format_score, parse_score
 COMMENT: Final = "# "
 LOOKED_UP_MAX: Final = 16  # names looked for by searching the text; more: a set of all is made
 _NUMBER = re.compile(r" number=(\d+)$", re.ASCII)
+_REFUSED = re.compile(rf"{COMMENT}refused: (.*) number=(\d+)\n", re.ASCII)
 _SPEAKS = re.compile(rf"^(?:{COMMENT})?(?:{'|'.join(Action)})=(\S+) ", re.ASCII | re.MULTILINE)
 
 
@@ -61,6 +62,12 @@ class Page:
         match = _NUMBER.search(lines[-2]) if len(lines) > 2 else None
         return int(match[1]) if match else 0
 
+    def last(self) -> Numbered | None:
+        """Return the last record that is in the text."""
+        if self.text == self.head:
+            return None
+        return _of_line(self.text[self.text.rfind("\n", 0, -1) + 1 :])
+
     def is_sound(self) -> bool:
         """Tell whether the text is one that this class wrote up to its last byte."""
         return self.text.startswith(self.head) and (
@@ -71,6 +78,36 @@ class Page:
         """Return the highest number that a record of `origin` has here."""
         key = re.escape(KEY_PREFIX + origin.hex())
         return max(map(int, re.findall(rf" origin={key} seq=(\d+) ", self.text)), default=0)
+
+    def records(self, word: str) -> list[Numbered]:
+        """Return all records that speak of names of one word, in the log's order."""
+        found = []
+        for line in self._lines_with(f"={word}."):
+            spoken = _SPEAKS.match(line)
+            if spoken is not None and spoken[1].rpartition(".")[0] == word:
+                found.append(record_of(line))
+        return found
+
+    def refused(self, word: str) -> list[Numbered]:
+        """Return what of one word is in the log and does not count, with the reasons."""
+        start = f"{COMMENT}refused: {word}."
+        return [_of_line(line) for line in self._lines_with(start) if line.startswith(start)]
+
+    def _lines_with(self, needle: str) -> Iterator[str]:
+        at = self.text.find(needle)
+        while at >= 0:
+            end = self.text.index("\n", at) + 1
+            yield self.text[self.text.rfind("\n", 0, at) + 1 : end]
+            at = self.text.find(needle, end)
+
+    def names(self, word: str | None = None) -> list[Named]:
+        """Return the names that are visible, all or of one word."""
+        return names_in(self.text, word)
+
+    def shows(self, score: Score) -> bool:
+        """Tell whether a visible name means this root."""
+        pair = Pair("rootscore", format_score(score))
+        return any(_named(line) is not None for line in records_with(self.text, pair))
 
     def extended(self, records: Sequence[Numbered]) -> "Page":
         """Return the page with more records of the log, all behind those that it has."""
@@ -164,6 +201,11 @@ def _share_line(record: Record, score: Score) -> str:
     ]
     _, _, rest = unsigned(record).decode().partition(f" user={record.user} ")
     return " ".join(map(pair_text, pairs)) + " " + rest
+
+
+def _of_line(line: str) -> Numbered:
+    refused = _REFUSED.fullmatch(line)
+    return Numbered(int(refused[2]), None, refused[1]) if refused is not None else record_of(line)
 
 
 def record_of(line: str) -> Numbered:
