@@ -9,6 +9,7 @@ Only the mount's owner and root are answered (SO_PEERCRED). Clients use blocking
 commands have no event loop to load.
 """
 
+import shlex
 import socket
 import time
 from typing import Final
@@ -59,7 +60,7 @@ class Console:
 
     def ask(self, *words: str) -> tuple[list[str], str]:
         """Return the data lines and the text after `ok`; ConsoleError for an error."""
-        line = " ".join(words).encode(errors="surrogateescape") + b"\n"
+        line = shlex.join(words).encode(errors="surrogateescape") + b"\n"
         lines: list[str] = []
         try:
             self._socket.sendall(line)

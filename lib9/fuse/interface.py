@@ -18,6 +18,8 @@ DOT_DOT = DOT + 1
 
 
 UNKNOWN_ID = 0xFFFFFFFF
+ENGINE_VARIABLE = "SPAWNGRID_ENGINE"  # `stock`: without the shim, as where it could not be built
+STOCK = "stock"
 
 
 @dataclass(slots=True)

@@ -56,13 +56,15 @@ async def serve(
     mountpoint: bytes | Attached,
     options: MountOptions,
     *,
+    starting: Callable[[Served], None] = lambda _served: None,
     ready: Callable[[Served], None] = lambda _served: None,
     stock: bool = False,
 ) -> None:
     """Serve `operations` until the mount point is unmounted; cancelling this unmounts it.
 
-    `mountpoint` may be a mount that `attach` (or `mount_first`) made before. `ready` is called once,
-    when the kernel has been answered and the mount can be used.
+    `mountpoint` may be a mount that `attach` (or `mount_first`) made before. `starting` is called
+    once, before any request is answered; `ready` once, when the kernel has been answered and the
+    mount can be used.
     MountFailed if it cannot be mounted. A mount that is still in use when this is cancelled leaves
     the name space at once and breaks for those who use it.
     """
@@ -70,6 +72,7 @@ async def serve(
     milestones = _Milestones()
     try:
         async with _session(operations, attached, options, milestones, stock) as served:
+            starting(served)
             await _run(served, options, milestones, ready)
     finally:
         with trio.CancelScope(shield=True):

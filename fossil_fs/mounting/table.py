@@ -1,0 +1,21 @@
+"""The console's words: the one table that socket, `ctl`, `fossil-con` and the reference go by."""
+
+from typing import Final
+
+from fossil_fs.mounting import acting, looking
+from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.word import Answer, NoSuchWord, Word
+
+
+async def _help(_mounted: Mounted, said: list[str]) -> Answer:
+    shown = [word for word in WORDS if not word.hidden and (not said or word.name in said)]
+    if not shown:
+        raise NoSuchWord(f"{said[0]}: no such word")
+    return Answer([f"{f'{word.name} {word.arguments}':26} {word.help}" for word in shown])
+
+
+WORDS: Final = (
+    *looking.WORDS,
+    *acting.WORDS,
+    Word("help", "[WORD]", "what can be said here", _help),
+)
