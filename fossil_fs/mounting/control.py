@@ -8,6 +8,7 @@ from errno import EBUSY, EHOSTUNREACH, EINVAL, EIO, EMSGSIZE, ENOENT, ENOSPC
 from typing import Final
 
 from fossil_fs.control.item import Folder, Item, Text
+from fossil_fs.mounting.errors import Found
 from lib9.errors import Exit, SpawngridError
 from lib9.fuse.interface import Attributes, Buffer
 from lib9.telling import error_line
@@ -89,6 +90,7 @@ class _Ctl:
             for line in data.decode(errors="surrogateescape").splitlines():
                 answer += await self._say(line)
         except SpawngridError as error:
+            answer += error.lines if isinstance(error, Found) else ()
             answer.append(f"error: {error_line(error)}")
             number = _ERRNO.get(error.exit_code, EIO)
             raise OSError(number, str(error)) from error

@@ -17,6 +17,7 @@ from fossil_fs.control.joined import Joined
 from fossil_fs.control.tree import ControlTree
 from fossil_fs.filesystem import open_filesystem
 from fossil_fs.mounting.control import fill
+from fossil_fs.mounting.halting import end_halts
 from fossil_fs.mounting.looking import status_lines
 from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.options import HALTING, Mounting, mount_options
@@ -29,9 +30,9 @@ from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.attach import Attached
 from lib9.fuse.interface import MountOptions, Operations
 from lib9.fuse.session import Served, serve
-from venti_store.interfaces import BlockStore
 from venti_store.open import open_store
 from venti_store.score import FAMILIES
+from venti_store.stores.watched import WatchedStore
 
 COMMIT_SECONDS_MAX: Final = 5.0  # how long a change waits for its commit (the journal has it)
 _TICK_SECONDS: Final = 1.0
@@ -76,6 +77,7 @@ class Daemon:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_on_signal)
             nursery.start_soon(self._keep_committed)
+            nursery.start_soon(end_halts, mounted)
             await nursery.start(serve_console, console, WORDS, mounted)
             with mounted.over:
                 await serve(
@@ -135,14 +137,14 @@ async def run_mount(
     scratch = Scratch(mounting.scratch)
     try:
         family = FAMILIES.get(scratch.identity.family)
-        store: BlockStore = await open_store(scratch.identity.store, family)
+        store = WatchedStore(await open_store(scratch.identity.store, family))
     except BaseException:
         scratch.abandon()
         raise
     try:
         try:
             filesystem = await open_filesystem(store, scratch)
-            mounted = Mounted(mounting, scratch, filesystem)
+            mounted = Mounted(mounting, scratch, filesystem, store)
             daemon = Daemon(mounted, mount_options(mounting, scratch.identity), stock=stock)
         except BaseException:
             scratch.abandon()

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 
 from fossil_fs.scratch.place import Identity
+from fossil_fs.scratch.records import INODE_END
 from lib9.fuse.interface import MountOptions
 from venti_store.open import is_local
 
@@ -39,6 +40,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         # the kernel holds writes to ctl back too, unless it is told otherwise at each open
         no_open=not (mounting.writeback and mounting.control),
         interruptible=not is_local(identity.store),
+        own_inodes=INODE_END,
         suid=os.geteuid() == 0,
         dev=os.geteuid() == 0,
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from fossil_fs.mounting.errors import Found
 from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.word import LINE_MAX, Word, say
 from lib9.errors import SpawngridError
@@ -96,8 +97,11 @@ async def _send_all(accepted: trio.socket.SocketType, data: bytes) -> None:
 async def _answer(line: str, words: Sequence[Word], mounted: Mounted) -> str:
     try:
         lines, text = await say(words, mounted, line)
-    except SpawngridError as error:
-        return f"error {int(error.exit_code)} {error_line(error)}\n"
-    except OSError as error:
-        return f"error {int(exit_status(error))} {error_line(error)}\n"
-    return "".join(f"\t{printable(data)}\n" for data in lines) + f"ok {text}".rstrip() + "\n"
+    except (SpawngridError, OSError) as error:
+        end = f"error {int(exit_status(error))} {error_line(error)}\n"
+        return _data(error.lines if isinstance(error, Found) else ()) + end
+    return _data(lines) + f"ok {text}".rstrip() + "\n"
+
+
+def _data(lines: Sequence[str]) -> str:
+    return "".join(f"\t{printable(line)}\n" for line in lines)

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from fossil_fs.mounting import acting, looking
+from fossil_fs.mounting import acting, checking, counting, halting, looking
+from fossil_fs.mounting.errors import NoSuchWord
 from fossil_fs.mounting.mounted import Mounted
-from fossil_fs.mounting.word import Answer, NoSuchWord, Word
+from fossil_fs.mounting.word import Answer, Word
 
 
 async def _help(_mounted: Mounted, said: list[str]) -> Answer:
@@ -16,6 +17,9 @@ async def _help(_mounted: Mounted, said: list[str]) -> Answer:
 
 WORDS: Final = (
     *looking.WORDS,
+    *counting.WORDS,
     *acting.WORDS,
+    *halting.WORDS,
+    *checking.WORDS,
     Word("help", "[WORD]", "what can be said here", _help),
 )

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from fossil_fs.mounting.errors import NoSuchWord
 from fossil_fs.mounting.mounted import Mounted
-from lib9.errors import Exit, SpawngridError, UsageError
+from lib9.errors import UsageError
 
 LINE_MAX: Final = 64 << 10  # bytes of one line, either way
 
@@ -38,12 +39,6 @@ class Word:
     help: str
     run: Callable[[Mounted, list[str]], Awaitable[Answer]]
     hidden: bool = False
-
-
-class NoSuchWord(SpawngridError):
-    """The console has no such command."""
-
-    exit_code = Exit.USAGE
 
 
 async def say(table: Sequence[Word], mounted: Mounted, line: str) -> Answer:
