@@ -84,6 +84,14 @@ class RemoteStore:
             raise HashMismatch(f"{name}: its hash is {store.family.name}, not {family.name}")
         return store
 
+    @property
+    def trouble(self) -> str:
+        session = self._session
+        if session is not None and session.alive:
+            return ""
+        lost = None if session is None else session.failure
+        return self._last_failure if lost is None else str(lost)
+
     # reading
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
