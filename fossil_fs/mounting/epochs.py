@@ -1,4 +1,4 @@
-"""A save in two steps: `epoch` takes the state, while who asked holds programs still; `saved` has the score."""
+"""A save in two steps: `epoch` takes the state of a tree that is held still, `saved` has the score."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING

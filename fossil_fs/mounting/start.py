@@ -41,8 +41,8 @@ def start_mount(
     """Mount and return when it can be used; in the foreground, when it is over.
 
     What is asked of the mount before its daemon has started waits in the kernel. With `wait` this
-    waits too: for whatever may still go wrong. `kill_at`: a fault of the daemon (lib9.faults); `stock`: the stock engine.
-    `not_ours`: descriptors that the daemon must not keep.
+    waits too: for whatever may still go wrong. `kill_at`: a fault of the daemon (lib9.faults). `stock`:
+    with the stock engine. `not_ours`: descriptors that the daemon must not keep.
     """
     registry.prepare()
     registry.clean()
