@@ -91,14 +91,7 @@ def connect(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(HANDSHAKE_SECONDS_MAX)
         channel = Channel(static, remote_static)
-        sock.sendall(channel.hello())
-        while not channel.open:
-            data = sock.recv(RECEIVE_SIZE)
-            if not data:
-                raise RemoteProtocolError(f"{dial}: the connection was cut in the handshake")
-            channel.feed(data)
-            if channel.messages():
-                raise RemoteProtocolError(f"{dial}: a message before we named a service")
+        _shake_hands(sock, channel, dial)
         sock.sendall(channel.seal(service.encode()))
         sock.settimeout(None)
     except OSError as error:
@@ -108,3 +101,14 @@ def connect(
         sock.close()
         raise
     return SecureSocket(sock, channel)
+
+
+def _shake_hands(sock: socket.socket, channel: Channel, dial: Dial) -> None:
+    sock.sendall(channel.hello())
+    while not channel.open:
+        data = sock.recv(RECEIVE_SIZE)
+        if not data:
+            raise RemoteProtocolError(f"{dial}: the connection was cut in the handshake")
+        channel.feed(data)
+        if channel.messages():
+            raise RemoteProtocolError(f"{dial}: a message before we named a service")

@@ -62,6 +62,12 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the kernel hold small writes back: streams of them are far faster, new files slower",
     )
+    p.add_argument(
+        "--ctl-dir",
+        metavar="NAME",
+        default=".fossilfs",
+        help="name of the control directory in the mount's root (default %(default)s; none: without)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -128,8 +134,21 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
         read_only=args.ro,
         allow_other=args.allow_other,
         writeback=args.writeback,
+        control=control_name(args.ctl_dir),
         guests=args.guests,
     )
+
+
+def control_name(text: str) -> bytes:
+    """Return the name of the control directory, b"" for none; UsageError if it cannot be one."""
+    from lib9.errors import UsageError
+
+    name = os.fsencode(text)
+    if text == "none":
+        return b""
+    if not name or b"/" in name or name in (b".", b"..") or len(name) > 255:
+        raise UsageError(f"--ctl-dir {text}: not a name")
+    return name
 
 
 def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: bool) -> None:
@@ -137,11 +156,19 @@ def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wa
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.start import start_mount
     from lib9.faults import VARIABLE
+    from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
     from lib9.places import run_directory
 
     registry = Registry(run_directory(os.environ))
-    fault = os.environ.get(VARIABLE, "")
-    start_mount(wanted, identity, registry, foreground=foreground, wait=wait, kill_at=fault)
+    start_mount(
+        wanted,
+        identity,
+        registry,
+        foreground=foreground,
+        wait=wait,
+        kill_at=os.environ.get(VARIABLE, ""),
+        stock=os.environ.get(ENGINE_VARIABLE) == STOCK,
+    )
 
 
 run = entry(parser, main)

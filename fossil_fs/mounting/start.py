@@ -35,13 +35,14 @@ def start_mount(
     foreground: bool = False,
     wait: bool = False,
     kill_at: str = "",
+    stock: bool = False,
     not_ours: Sequence[int] = (),
 ) -> None:
     """Mount and return when it can be used; in the foreground, when it is over.
 
     What is asked of the mount before its daemon has started waits in the kernel. With `wait` this
-    waits too: for whatever may still go wrong. `kill_at`: a fault of the daemon (lib9.faults).
-    `not_ours`: descriptors that the daemon must not keep.
+    waits too: for whatever may still go wrong. `kill_at`: a fault of the daemon (lib9.faults). `stock`:
+    with the stock engine. `not_ours`: descriptors that the daemon must not keep.
     """
     registry.prepare()
     registry.clean()
@@ -60,7 +61,7 @@ def start_mount(
         if kill_at:
             faults.arm_kill(kill_at)
         try:
-            trio.run(run_mount, wanted, registry, lambda _served: ready(), attached)
+            trio.run(run_mount, wanted, registry, lambda _served: ready(), attached, stock)
         finally:
             registry.remove(wanted.id)
 

@@ -184,6 +184,10 @@ def stop(args: argparse.Namespace) -> None:
     for service in reversed(processes.services_of(config)):
         did = processes.stop(config, service)
         _print(args, processes.Running(service, 0), "stopped" if did else "was not running")
+    if config.is_cpu:
+        from spawngrid.node.environments import open_environments
+
+        open_environments(config).close()
 
 
 def status(args: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ def mount(own: Own, spec: Spec, *, kill_at: str = "", not_ours: tuple[int, ...] 
     private_directory(os.path.dirname(os.fsdecode(place)))
     create_place(place, identity)
     os.makedirs(own.mount, mode=0o700, exist_ok=True)
-    wanted = Mounting(own.id, os.fsencode(own.mount), place, guests=True)
+    wanted = Mounting(own.id, os.fsencode(own.mount), place, control=b"", guests=True)
     registry = Registry(own.node.run)
     start_mount(wanted, identity, registry, wait=True, kill_at=kill_at, not_ours=not_ours)
 

@@ -90,11 +90,11 @@ class Node:
 
     def close(self) -> None:
         config = self.config
-        self.stop()
         if config.is_cpu:
             environments = open_environments(config)
             for each in environments.all():
                 environments.stop(each.id)
+        self.stop()
 
 
 class User:
