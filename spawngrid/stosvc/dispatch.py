@@ -310,7 +310,7 @@ class Dispatcher:
         environment = self._own(request.user, line.words[0])
         if environment.state == "lost" and environment.node not in self.nodes:
             self.environments.pop(environment.id, None)
-            return [Forget(environment.id), *_boomed(request, environment)]
+            return [*_boomed(request, environment), Forget(environment.id)]
         booming = replace(environment, state="booming")
         words = (request.id, environment.id)
         return [
@@ -550,7 +550,7 @@ class Dispatcher:
         if environment is None or environment.state not in ("booming", "lost"):
             return []
         del self.environments[environment.id]
-        effects: list[Effect] = [Forget(environment.id)]
+        effects: list[Effect] = []
         for pending in list(self._pending.values()):
             if pending.environment == environment.id:
                 del self._pending[pending.request.id]
@@ -559,7 +559,8 @@ class Dispatcher:
                 else:
                     gone = f"{environment.alias} was BOOMed"
                     effects.append(End(pending.request.id, Exit.FAILED, gone))
-        return effects
+        # last: who is killed before it finds the record again, and that the node has no such thing
+        return [*effects, Forget(environment.id)]
 
     def tick(self, *, now: float, time: int) -> list[Effect]:
         """Return what follows from time having passed; call it every second or so."""

@@ -287,7 +287,7 @@ def test_boom_is_done_when_the_node_says_so() -> None:
     _, effects = sto.ask("glenda", "save", "clean", "x")
     assert failed(effects)[0] is Exit.NOT_FOUND
     effects = sto.say(f"boomed {environment}")
-    assert effects == [Forget(environment), Say(request, "clean BOOMed"), End(request)]
+    assert effects == [Say(request, "clean BOOMed"), End(request), Forget(environment)]
     assert not sto.dispatcher.environments
 
 
