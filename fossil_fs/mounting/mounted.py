@@ -7,8 +7,8 @@ import trio
 
 from fossil_fs.control.item import Folder
 from fossil_fs.filesystem import FossilFilesystem
+from fossil_fs.mounting.begun import BegunSave
 from fossil_fs.mounting.control import control_directory
-from fossil_fs.mounting.epochs import BegunSave
 from fossil_fs.mounting.options import Mounting
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.session import Served
