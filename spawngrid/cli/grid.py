@@ -5,7 +5,7 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = ("key",)  # modules of spawngrid.cli
+COMMANDS = ("key", "root")  # modules of spawngrid.cli
 
 
 def parser() -> Parser:
