@@ -60,6 +60,12 @@ class Machine:
         words = ["fossil-cat", f"{score}:{path}"]
         return subprocess.run(words, env=variables, capture_output=True, check=True).stdout
 
+    def restored(self, score: str, where: Path) -> Path:
+        """Return a directory with all files of a stored root."""
+        variables = environment({"venti": str(self.store)})
+        subprocess.run(["unvac", score, where], env=variables, capture_output=True, check=True)
+        return where
+
     def spec(self, **changes: object) -> Spec:
         facts = {"name": "test", "user": "glenda", "score": self.root, "store": str(self.store)}
         return Spec(**{"network": "none", **facts, **changes})  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def test_an_unchanged_root_keeps_its_score_and_a_changed_one_spawns_again(machin
         )
 
 
-def test_a_save_is_one_moment(machine: Machine) -> None:
+def test_a_save_is_one_moment(machine: Machine, tmp_path: Path) -> None:
     """Each of four writers adds a line to four files in turn: never are two lines apart."""
     writer = "while :; do for f in 1 2 3 4; do echo x >> /w$0-$f; done; done"
     with machine.spawned(limits=None) as env:
@@ -143,9 +143,10 @@ def test_a_save_is_one_moment(machine: Machine) -> None:
         wait_until(lambda: machine.sh(env, "test -s /w3-4").status == 0)
         saves = [machine.node.save(env.id) for _ in range(3)]
     assert all(saved.frozen for saved in saves)
-    for saved in saves:
+    for count, saved in enumerate(saves):
+        root = machine.restored(saved.score, tmp_path / str(count))
         for number in range(4):
-            texts = [machine.stored(saved.score, f"w{number}-{file}") for file in range(1, 5)]
+            texts = [(root / f"w{number}-{file}").read_bytes() for file in range(1, 5)]
             lines = [text.count(b"\n") for text in texts]
             assert lines == sorted(lines, reverse=True)
             assert lines[0] - lines[3] <= 1
