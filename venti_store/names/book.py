@@ -30,7 +30,7 @@ from venti_store.names.errors import (
 )
 from venti_store.names.folder import Folder, Signature
 from venti_store.names.interfaces import NameStore, State, Verdict
-from venti_store.names.page import Numbered, Page
+from venti_store.names.page import SCORENAMES, Numbered, Page, head_of
 from venti_store.names.record import REVOKES_MAX, Action, Record
 from venti_store.names.signing import Signed, Trust, sign
 from venti_store.names.view import Named, by_time
@@ -45,16 +45,10 @@ from venti_store.names.words import (
 )
 from venti_store.score import Score, format_score
 
-SCORENAMES: Final = "scorenames"
 PENDING: Final = "scorenames.pending"
 BATCH_RECORDS: Final = 1000  # shown at a time while a long log is read
 
 log = logging.getLogger("names")
-
-
-def head_of(store_id: str, stamp: str) -> str:
-    """Return the first line of a scorenames file; one with another is made again."""
-    return f"# names in the log of store {store_id}, {stamp}; made from it: changes here are lost\n"
 
 
 class Book:
