@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
 import trio
 
 from lib9.errors import SpawngridError
 from venti_store import faults, wire
-from venti_store.errors import BlockTooLarge, ReadOnly, StoreError
-from venti_store.interfaces import Block, BlockStore, Key, LogReader, LogRecord
-from venti_store.score import Buffer, Score
+from venti_store.errors import BlockTooLarge, CorruptBlock, LogDiverged, ReadOnly, StoreError
+from venti_store.interfaces import Block, BlockStore, Key, LogEntry, LogReader, LogRecord
+from venti_store.score import Buffer, Family, Score
 from venti_store.wire import Version
 
 LOG_FRAME_BYTES: Final = 512 << 10  # of records in one reply, or one larger record
-_ENTRY_BYTES: Final = 45  # what an entry takes besides its bytes
-LOG_POLL_SECONDS: Final = 0.25  # other processes append to the store too
+_ENTRY_BYTES: Final = 49  # what an entry takes besides its bytes
 
 
 @runtime_checkable
@@ -39,10 +39,16 @@ class NameAppender(Protocol):
 
 
 @runtime_checkable
-class LogEnd(Protocol):
-    """A store that knows where its log ends."""
+class Log(LogReader, Protocol):
+    """A store whose log has an end that can be waited at, and entries that can be looked at."""
+
+    family: Family
 
     def last_number(self) -> int: ...
+
+    def entries(self, start: int = 1) -> Iterator[LogEntry]: ...
+
+    async def wait_log(self, number: int) -> None: ...
 
 
 class Answers:
@@ -84,12 +90,12 @@ class Answers:
     async def log(self, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
         """Return the replies to a read of the log, of which there is at least one."""
         store = self.store
-        if not isinstance(store, LogReader):
+        if not isinstance(store, Log):
             raise StoreError("this store has no log")
-        if message.wait_ms and isinstance(store, LogEnd):
-            with trio.move_on_after(message.wait_ms / 1000):
-                while store.last_number() < message.start:  # noqa: ASYNC110  nobody tells us
-                    await trio.sleep(LOG_POLL_SECONDS)
+        _check_before(store, message)
+        if message.wait_ms:
+            with trio.move_on_after(min(message.wait_ms, wire.LOG_WAIT_MS_MAX) / 1000):
+                await store.wait_log(message.start)
         return _log_replies(store, message)
 
     async def _put(self, new: Sequence[wire.Write | wire.NewBlock]) -> tuple[Score, ...]:
@@ -114,23 +120,62 @@ class Answers:
 
     def _statistics(self) -> tuple[tuple[str, str], ...]:
         store = self.store
-        last = store.last_number() if isinstance(store, LogEnd) else 0
+        last = store.last_number() if isinstance(store, Log) else 0
         found = {"id": getattr(store, "store_id", ""), "hash": store.family.name, "last": last}
         return tuple((name, str(value)) for name, value in found.items())
 
 
-def _log_replies(store: LogReader, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
+def _check_before(store: Log, message: wire.ReadLog) -> None:
+    """Raise LogDiverged unless the entry before the first one asked for is the one that is meant."""
+    if not any(message.before):
+        return
+    number = message.start - 1
+    entry = next(store.entries(number), None)
+    if entry is None or entry.number != number or entry.score != message.before:
+        raise LogDiverged(f"log number {number} is another entry now")
+
+
+def _log_replies(store: Log, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
     """Give the entries in parts; `more` is set when the entry after a part has been seen."""
     records: list[LogRecord] = []
     size = 0
-    for record in store.log(message.start) if message.count else ():
-        if record.kind is not None and not message.contents:
-            record = record._replace(data=b"")  # noqa: PLW2901
+    source = _with_contents if message.contents else _without_contents
+    for record in islice(source(store, max(message.start, 1)), message.count):
         if records and size + len(record.data) > LOG_FRAME_BYTES:
             yield wire.LogEntries(1, tuple(records))
             records, size = [], 0
         records.append(record)
         size += _ENTRY_BYTES + len(record.data)
-        if record.number + 1 >= message.start + message.count:
-            break
     yield wire.LogEntries(0, tuple(records))
+
+
+def _with_contents(store: Log, start: int) -> Iterator[LogRecord]:
+    number = start
+    records = store.log(number)
+    while True:
+        try:
+            record = next(records, None)
+        except CorruptBlock:
+            record = _damaged(store, number)
+            records = store.log(number + 1)
+        if record is None:
+            return
+        yield record
+        number += 1
+
+
+def _without_contents(store: Log, start: int) -> Iterator[LogRecord]:
+    number = start
+    for entry in store.entries(start):
+        while number < entry.number:
+            yield _damaged(store, number)
+            number += 1
+        if entry.kind is None:
+            yield next(_with_contents(store, number))
+        else:
+            yield LogRecord(number, entry.kind, entry.score, b"", entry.size)
+        number += 1
+
+
+def _damaged(store: Log, number: int) -> LogRecord:
+    return LogRecord(number, None, Score(bytes(store.family.size)), b"", 0)

@@ -116,12 +116,21 @@ class Batch:
 
 
 class LogRecord(NamedTuple):
-    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record."""
+    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record.
+
+    `size` is that of the bytes, also where `data` was not asked for and is empty.
+    """
 
     number: int
     kind: Kind | None
     score: Score
     data: bytes
+    size: int
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the store could not even say what the entry was. Only servers tell of such."""
+        return self.kind is None and not self.data
 
 
 class LogEntry(NamedTuple):
@@ -165,4 +174,12 @@ class LogStore(LogReader, Protocol):
 
         A record that is there already keeps its number. BlockTooLarge beyond 1 to 16384 bytes.
         """
+        ...
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append several in this order, as `append_name` does, with one sync; return their numbers."""
+        ...
+
+    async def wait_log(self, number: int) -> None:
+        """Return when the log has an entry `number`, whoever appends it; within trio only."""
         ...

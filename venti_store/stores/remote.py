@@ -123,19 +123,29 @@ class RemoteStore:
         return [here[key] for key in keys]
 
     async def read_log(
-        self, start: int, count: int, *, contents: bool = True, wait_seconds: float = 0
+        self,
+        start: int,
+        count: int,
+        *,
+        before: Score | None = None,
+        contents: bool = True,
+        wait_seconds: float = 0,
     ) -> list[LogRecord]:
         """Return up to `count` entries of the log from number `start` on; verified.
 
         Without `contents` the entries of blocks come without their bytes. With `wait_seconds`, that
-        long is waited for the first. StoreError if the server's log cannot be read.
+        long is waited for the first. Entries that the server cannot read are `damaged`. LogDiverged
+        if `before` is given and not the score of the entry before `start`; StoreError if the
+        server's log cannot be read.
         """
-        message = wire.ReadLog(start, count, int(contents), int(1000 * wait_seconds))
-        records = []
+        score = before or Score(bytes(self.family.size))
+        message = wire.ReadLog(start, score, count, int(contents), int(1000 * wait_seconds))
+        records: list[LogRecord] = []
         for reply in await self._ask(message, wait_seconds):
             assert isinstance(reply, wire.LogEntries), "the protocol lets no other pass"
             for record in reply.records:
-                if record.kind is None or contents:
+                self._check_number(record, start + len(records))
+                if not record.damaged and (record.kind is None or contents):
                     data = self._checked(record.score, record.kind, record.data)
                     record = record._replace(data=data)  # noqa: PLW2901
                 records.append(record)
@@ -348,6 +358,12 @@ class RemoteStore:
     def _check_reply(self, session: Session, reply: wire.Reply) -> None:
         if isinstance(reply, wire.Error):
             raise faults.error_of(reply, self.name, native=session.version.native)
+
+    def _check_number(self, record: LogRecord, number: int) -> None:
+        if record.number != number:
+            raise RemoteProtocolError(
+                f"{self.name}: log entry {record.number} where {number} is due"
+            )
 
     def _checked(self, score: Score, kind: Kind | None, data: Buffer) -> bytes:
         if self.family.score(data) != score:
