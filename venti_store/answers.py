@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from typing import Final, Protocol, runtime_checkable
 
 import trio
 
 from lib9.errors import SpawngridError
 from venti_store import faults, wire
-from venti_store.errors import BlockTooLarge, CorruptBlock, LogDiverged, ReadOnly, StoreError
-from venti_store.interfaces import Block, BlockStore, Key, LogEntry, LogReader, LogRecord
-from venti_store.score import Buffer, Family, Score
+from venti_store.errors import BlockTooLarge, ReadOnly, StoreError
+from venti_store.interfaces import Block, BlockStore, Key, LogRecord
+from venti_store.listing import Log, check_before, listed
+from venti_store.score import Buffer, Score
 from venti_store.wire import Version
 
 LOG_FRAME_BYTES: Final = 512 << 10  # of records in one reply, or one larger record
@@ -36,19 +36,6 @@ class NameAppender(Protocol):
     """A store that keeps name records."""
 
     async def append_name(self, data: Buffer) -> int: ...
-
-
-@runtime_checkable
-class Log(LogReader, Protocol):
-    """A store whose log has an end that can be waited at, and entries that can be looked at."""
-
-    family: Family
-
-    def last_number(self) -> int: ...
-
-    def entries(self, start: int = 1) -> Iterator[LogEntry]: ...
-
-    async def wait_log(self, number: int) -> None: ...
 
 
 class Answers:
@@ -92,7 +79,7 @@ class Answers:
         store = self.store
         if not isinstance(store, Log):
             raise StoreError("this store has no log")
-        _check_before(store, message)
+        check_before(store, message.start, message.before)
         if message.wait_ms:
             with trio.move_on_after(min(message.wait_ms, wire.LOG_WAIT_MS_MAX) / 1000):
                 await store.wait_log(message.start)
@@ -125,57 +112,14 @@ class Answers:
         return tuple((name, str(value)) for name, value in found.items())
 
 
-def _check_before(store: Log, message: wire.ReadLog) -> None:
-    """Raise LogDiverged unless the entry before the first one asked for is the one that is meant."""
-    if not any(message.before):
-        return
-    number = message.start - 1
-    entry = next(store.entries(number), None)
-    if entry is None or entry.number != number or entry.score != message.before:
-        raise LogDiverged(f"log number {number} is another entry now")
-
-
 def _log_replies(store: Log, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
     """Give the entries in parts; `more` is set when the entry after a part has been seen."""
     records: list[LogRecord] = []
     size = 0
-    source = _with_contents if message.contents else _without_contents
-    for record in islice(source(store, max(message.start, 1)), message.count):
+    for record in listed(store, message.start, message.count, contents=bool(message.contents)):
         if records and size + len(record.data) > LOG_FRAME_BYTES:
             yield wire.LogEntries(1, tuple(records))
             records, size = [], 0
         records.append(record)
         size += _ENTRY_BYTES + len(record.data)
     yield wire.LogEntries(0, tuple(records))
-
-
-def _with_contents(store: Log, start: int) -> Iterator[LogRecord]:
-    number = start
-    records = store.log(number)
-    while True:
-        try:
-            record = next(records, None)
-        except CorruptBlock:
-            record = _damaged(store, number)
-            records = store.log(number + 1)
-        if record is None:
-            return
-        yield record
-        number += 1
-
-
-def _without_contents(store: Log, start: int) -> Iterator[LogRecord]:
-    number = start
-    for entry in store.entries(start):
-        while number < entry.number:
-            yield _damaged(store, number)
-            number += 1
-        if entry.kind is None:
-            yield next(_with_contents(store, number))
-        else:
-            yield LogRecord(number, entry.kind, entry.score, b"", entry.size)
-        number += 1
-
-
-def _damaged(store: Log, number: int) -> LogRecord:
-    return LogRecord(number, None, Score(bytes(store.family.size)), b"", 0)

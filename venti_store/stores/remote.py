@@ -84,6 +84,11 @@ class RemoteStore:
             raise HashMismatch(f"{name}: its hash is {store.family.name}, not {family.name}")
         return store
 
+    @property
+    def has_log(self) -> bool:
+        """Whether the server that was last spoken to has a log, names and statistics."""
+        return self._session is not None and self._session.version.native
+
     # reading
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
@@ -183,6 +188,12 @@ class RemoteStore:
         assert isinstance(reply, wire.AppendNameDone), "the protocol lets no other pass"
         self._names[record] = self._session
         return reply.number
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append name records in this order and sync; return their numbers."""
+        numbers = [await self.append_name(record) for record in records]
+        await self.sync()
+        return numbers
 
     async def sync(self) -> None:
         async with self._syncing:
