@@ -39,6 +39,7 @@ PAGE_ENTRIES: Final = 4096  # read in one request: 230 KiB on the wire
 ENTRIES_AHEAD_MAX: Final = 4 * PAGE_ENTRIES  # read and not settled
 CHUNK_BYTES: Final = 2 << 20  # fetched in one request, or one larger block
 CHUNK_BLOCKS: Final = 256
+HOLES_AT_ONCE: Final = 32  # fetched together: their sizes are not known
 FETCHES_MAX: Final = 6  # under way
 FETCHED_BYTES_MAX: Final = 24 << 20  # asked for and not put
 SYNC_BYTES: Final = 64 << 20  # put without a sync: what an interruption may cost
@@ -69,6 +70,7 @@ class Hole:
     number: int
     before: Score
     key: Key | None
+    judged: bool = False  # found below a name: what the destination says of having it is not enough
 
 
 @dataclass(slots=True, eq=False)
@@ -205,11 +207,10 @@ class Follower:
                 self._under_way.add(entry.key)
                 self._wanted.append(entry)
         self._dirty |= any(flags)
-        open_holes = []
+        open_holes: list[Hole] = []
         for hole, here in zip(holes, flags[len(entries) :], strict=True):
             (self._filled if here else open_holes).append(hole)
-        if open_holes:
-            self._add_chunk(_Chunk([], open_holes, CHUNK_BYTES))
+        self._fetch_holes(open_holes)
         self._advance()
 
     def fetched(self, chunk: int, missing: Collection[Key]) -> None:
@@ -252,8 +253,11 @@ class Follower:
             elif not judgement.missing:
                 self._approved.append(entry)
             else:
-                for key in judgement.missing:
-                    self._open_hole(Hole(entry.record.number, entry.before, key))
+                number, before = entry.record.number, entry.before
+                holes = [Hole(number, before, key, judged=True) for key in judgement.missing]
+                for hole in holes:
+                    self._open_hole(hole)
+                self._fetch_holes(holes)
                 break
 
     def appended(self) -> None:
@@ -268,11 +272,10 @@ class Follower:
         under_way = any(chunk.holes for chunk in self._chunks.values())
         if under_way or self._filling or self._asked_holes or self._again:
             return
-        for hole in self._holes.values():
-            if hole.key is None:
-                self._again.append(hole.number)
-            else:
-                self._filling.append(hole)
+        holes = list(self._holes.values())
+        self._again.extend(hole.number for hole in holes if hole.key is None)
+        self._filling.extend(hole for hole in holes if hole.key is not None and not hole.judged)
+        self._fetch_holes([hole for hole in holes if hole.judged])
 
     # actions
 
@@ -390,6 +393,10 @@ class Follower:
         there = self._holes.get(key)
         if there is None or hole.number < there.number:
             self._holes[key] = hole
+
+    def _fetch_holes(self, holes: Sequence[Hole]) -> None:
+        for start in range(0, len(holes), HOLES_AT_ONCE):
+            self._add_chunk(_Chunk([], list(holes[start : start + HOLES_AT_ONCE]), CHUNK_BYTES))
 
     def _add_chunk(self, chunk: _Chunk) -> None:
         self._chunks[self._chunks_made] = chunk

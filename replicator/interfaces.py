@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from lib9.errors import Exit, SpawngridError
 from venti_store.interfaces import Block, Key, LogRecord
 from venti_store.score import Buffer, Family, Score
-
-
-class BadName(SpawngridError):
-    """A name record that is not to be trusted: unsigned, signed by nobody known, or no record."""
-
-    exit_code = Exit.DAMAGED
 
 
 class About(NamedTuple):
@@ -74,5 +67,5 @@ class NameRules(Protocol):
     """Reads name records, whose bytes are opaque here."""
 
     def __call__(self, record: bytes) -> Named:
-        """Return what the record says; BadName for one that is not to be trusted."""
+        """Return what the record says; a SpawngridError says why it is not to be trusted."""
         ...

@@ -40,11 +40,14 @@ Connect = Callable[[], Awaitable[trio.abc.Stream]]
 class RemoteStore:
     """A BlockStore behind a stream. Make one with `RemoteStore.open`."""
 
-    def __init__(self, name: str, connect: Connect, deadline_seconds: float) -> None:
+    def __init__(
+        self, name: str, connect: Connect, deadline_seconds: float, *, once: bool = False
+    ) -> None:
         self.name = name
         self.family: Family = BLAKE3  # the server's, once there has been a session
         self.deadline_seconds = deadline_seconds
         self._connect = connect
+        self._once = once
         self._connecting = trio.Lock()
         self._session: Session | None = None
         self._backoff_seconds = 0.0
@@ -66,13 +69,16 @@ class RemoteStore:
         family: Family | None = None,
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
+        once: bool = False,
     ) -> RemoteStore:
         """Connect to the store that messages call `name`; `connect` gives a stream each time.
 
+        With `once` a lost connection is not made anew: everything is Unreachable from then on. That
+        is for those to whom it matters that they speak to the same store all the time.
         Raises Unreachable at the first failure, HashMismatch if it is not of `family`, Refused,
         RemoteProtocolError.
         """
-        store = cls(name, connect, deadline_seconds)
+        store = cls(name, connect, deadline_seconds, once=once)
         with store._deadline():
             session = await store._new_session()
         if session is None:
@@ -338,6 +344,8 @@ class RemoteStore:
             while self._session is None or not self._session.alive:
                 if self._closed:
                     raise StoreError(f"{self.name}: closed")
+                if self._once:
+                    raise Unreachable(f"{self.name}: {self._last_failure}")
                 if self._backoff_seconds:
                     # not all clients of a server that came back at the same moment
                     await trio.sleep(self._backoff_seconds * random.uniform(0.5, 1))
