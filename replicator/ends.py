@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import trio
 
 from replicator.interfaces import About
+from venti_store.errors import StoreError
 from venti_store.interfaces import BlockStore, Key, LogRecord
 from venti_store.listing import Log, check_before, listed
 from venti_store.score import Buffer, Score
@@ -66,7 +67,37 @@ class RemoteLog:
         return await self.store.get_many(keys)
 
 
-async def mark_of(source: LocalLog | RemoteLog) -> tuple[About, Score]:
+class ClassicEnd:
+    """A classic venti: it has no log, so all that is known of it is its address."""
+
+    def __init__(self, store: RemoteStore) -> None:
+        self.store, self.name, self.family = store, store.name, store.family
+
+    async def about(self) -> About:
+        return About(self.name, 0)
+
+    async def read(
+        self, start: int, count: int, before: Score | None, wait_seconds: float
+    ) -> list[LogRecord]:
+        raise StoreError(f"{self.name}: a classic venti has no log: name the roots to copy")
+
+    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
+        return await self.store.get_many(keys)
+
+
+End = LocalLog | RemoteLog | ClassicEnd
+
+
+def end_of(store: BlockStore, name: str) -> End:
+    """Return the log of an open store; StoreError if it is of a kind that has none."""
+    if isinstance(store, RemoteStore):
+        return RemoteLog(store) if store.has_log else ClassicEnd(store)
+    if isinstance(store, Log) and hasattr(store, "append_names"):
+        return LocalLog(cast("LocalStore", store), name)
+    raise StoreError(f"{name}: a store made of others has no log of its own")
+
+
+async def mark_of(source: End) -> tuple[About, Score]:
     """Return which store it is, its last entry's number, and that entry's score (zeros: none)."""
     about = await source.about()
     nothing = Score(bytes(source.family.size))
@@ -76,7 +107,7 @@ async def mark_of(source: LocalLog | RemoteLog) -> tuple[About, Score]:
     return about, last.score
 
 
-async def holds(source: LocalLog | RemoteLog, number: int, score: Score) -> bool:
+async def holds(source: End, number: int, score: Score) -> bool:
     """Tell whether the log still has an entry `number` with this score."""
     if not number:
         return True

@@ -18,17 +18,16 @@ from lib9.errors import SpawngridError, single_error
 from replicator.actions import Position
 from replicator.backoff import Backoff
 from replicator.board import Board
-from replicator.ends import LocalLog, LocalStore, RemoteLog, holds, mark_of
+from replicator.ends import LocalLog, LocalStore, RemoteLog
 from replicator.follower import Follower
 from replicator.following import Following, Hooks, Progress
 from replicator.judging import Honest, Judge
-from replicator.positions import Direction, Mark, Positions, Saved
+from replicator.positions import Direction, Positions
+from replicator.starting import Keeper, start_of
 from venti_store.copying import check_same_hash
 from venti_store.errors import LogDiverged
-from venti_store.score import Score
 from venti_store.stores.remote import RemoteStore
 
-SAVE_SECONDS: Final = 1.0  # between two lines of a server.info file
 RETRY_SECONDS: Final = 30.0  # between attempts to fill holes when nobody says that there is news
 
 log = logging.getLogger("replicate")
@@ -96,7 +95,6 @@ class Link:
         self._retry_seconds = retry_seconds
         self._name = f"{peer} {direction}"
         self._rescan = False
-        self._to_save: Position | None = None
 
     async def run(self) -> None:
         """Follow for ever; raises nothing but what cancels it."""
@@ -152,7 +150,13 @@ class Link:
         source, sink = (there, here) if pull else (here, there)
         start = await self._start(source, sink)
         self.status.store_id, self.status.position = start.store_id, start.number
-        hooks = Hooks(on_position=self._position, on_change=self._changed)
+        keeper = Keeper(self._direction, self._positions, sink)
+
+        def reached(position: Position) -> None:
+            keeper.note(position)
+            self._position(position)
+
+        hooks = Hooks(on_position=reached, on_change=self._changed)
         if pull:
             hooks.on_entries = lambda records: self._board.seen_at(self._peer, records)
             hooks.on_blocks = lambda: self._board.have_more(self._name)
@@ -169,45 +173,23 @@ class Link:
         self._board.arrived(self._name, remote, self.following.retry)
         self.status.state = LinkState.FOLLOWING
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._save_positions, sink)
+            nursery.start_soon(keeper.run)
             nursery.start_soon(self._retry_holes, self.following)
             await self.following.run()
 
     async def _start(self, source: LocalLog | RemoteLog, sink: LocalLog | RemoteLog) -> Position:
-        about, into = await source.about(), await sink.about()
-        self.status.last = about.last
-        nowhere = Position(about.store_id, 0, Score(bytes(source.family.size)))
-        saved = self._positions.load(self._direction, about.store_id, into.store_id)
-        if saved is None or self._rescan:
-            if self._rescan:
-                self.status.rescans += 1
-                self._rescan = False
-            return nowhere
-        position, mark = saved.position, saved.into
-        restored = ""
-        if not await holds(sink, mark.number, mark.score):
-            restored = f"{sink.name} is an older copy than it was"
-        elif any(position.score) and not await holds(source, position.number, position.score):
-            restored = f"{source.name} is an older copy than it was"
-        if not restored:
-            return position
-        log.warning("%s: %s: asking for everything again", self._name, restored)
-        self.status.rescans += 1
-        return nowhere
+        start = await start_of(self._direction, source, sink, self._positions, rescan=self._rescan)
+        self.status.last = start.last
+        if start.restored:
+            log.warning("%s: %s: asking for everything again", self._name, start.restored)
+        if start.restored or self._rescan:
+            self.status.rescans += 1
+        self._rescan = False
+        return start.position
 
     def _position(self, position: Position) -> None:
-        self._to_save = position
         self.status.position = position.number
         self._backoff.worked()
-
-    async def _save_positions(self, sink: LocalLog | RemoteLog) -> None:
-        while True:
-            await trio.sleep(SAVE_SECONDS)
-            position, self._to_save = self._to_save, None
-            if position is not None:
-                about, score = await mark_of(sink)
-                mark = Mark(about.store_id, about.last, score)
-                self._positions.save(Saved(self._direction, position, mark))
 
     async def _retry_holes(self, following: Following) -> None:
         while True:
