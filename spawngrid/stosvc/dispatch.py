@@ -533,16 +533,17 @@ class Dispatcher:
         pending = self._pending.pop(said.request, None)
         if pending is None:
             return []
-        request, name = pending.request, pending.line
+        request = pending.request
         new_name = request.words[2]
-        effects: list[Effect] = [Record(request.id, request.user, new_name, said.score)]
+        environment = self.environments.get(pending.environment)
+        base = environment.score if environment is not None else ""
+        effects: list[Effect] = [Record(request.id, request.user, new_name, said.score, base)]
         if said.pause:
             effects.append(Say(request.id, f"paused {said.pause} ms"))
         if not said.frozen:
             effects.append(
                 Say(request.id, "not frozen: files are as they were, not all at one moment")
             )
-        del name
         return [*effects, Say(request.id, f"{new_name} saved"), End(request.id)]
 
     def _node_boomed(self, said: from_cpu.Boomed) -> list[Effect]:
