@@ -2,17 +2,20 @@
 
 import time
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import trio
 
 from fossil_fs.control.item import Folder
 from fossil_fs.filesystem import FossilFilesystem
 from fossil_fs.mounting.control import control_directory
-from fossil_fs.mounting.epochs import BegunSave
 from fossil_fs.mounting.options import Mounting
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.session import Served
 from venti_store.stores.watched import WatchedStore
+
+if TYPE_CHECKING:
+    from fossil_fs.mounting.epochs import BegunSave
 
 
 class Mounted:

@@ -53,11 +53,11 @@ def million(machine: Machine, directories: int = 1000, files: int = 1000) -> str
     store = LmdbStore(str(machine.store))
     batch = Batch(BLAKE3)
     entries = []
+    texts = [b"file %d" % f for f in range(files)]
+    contents = [build_tree(batch, text, dsize=65536, psize=8192) for text in texts]
     for d in range(directories):
         nodes = []
-        for f in range(files):
-            text = b"file %d of %d" % (f, d)
-            content = build_tree(batch, text, dsize=65536, psize=8192)
+        for f, (text, content) in enumerate(zip(texts, contents, strict=True)):
             mode = stat.S_IFREG | 0o644
             node = Node(mode, qid=2 + d * files + f, size=len(text), content=content)
             nodes.append((b"f%04d" % f, node))
@@ -78,7 +78,7 @@ def test_a_million_files(machine: Machine) -> None:
     point = machine.point("mnt")
     score = million(machine)
     machine.mount(score, point)
-    assert (point / "d0999/f0999").read_text() == "file 999 of 999"
+    assert (point / "d0999/f0999").read_text() == "file 999"
     assert memory(machine, point) < IDLE_MAX
     listed = subprocess.run(
         f"find {point} -type f -size -2 | wc -l", shell=True, capture_output=True, check=True
