@@ -150,16 +150,16 @@ def test_ten_thousand_extended_attributes(machine: Machine) -> None:
         os.setxattr(path, f"user.{n:04x}", b"value %d" % n)
     with pytest.raises(OSError, match="too long"):
         os.listxattr(path)
-    for n in range(0, 10_000, 3):
+    for n in range(0, 10_000, 2):
         os.removexattr(path, f"user.{n:04x}")
-    assert len(os.listxattr(path)) == 6666
+    assert len(os.listxattr(path)) == 5000
     score = machine.save(point)
     machine.mount(score, other)
     for n in range(10_000):
-        if n % 3:
+        if n % 2:
             assert os.getxattr(other / "file", f"user.{n:04x}") == b"value %d" % n
     with pytest.raises(OSError, match="No data"):
-        os.getxattr(other / "file", "user.0003")
+        os.getxattr(other / "file", "user.0004")
     assert memory(machine, point) < IDLE_MAX
     assert memory(machine, other) < IDLE_MAX
 

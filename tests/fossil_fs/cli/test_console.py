@@ -360,7 +360,8 @@ def test_a_venti_that_is_gone_and_comes_back(machine: Machine) -> None:
         (point / "file").write_text("before")
         machine.save(point)
         assert facts(machine, point)["venti"] == "ok"
-    (point / "later").write_text("written while it is away")
+        (point / "new").mkdir()
+    (point / "new/later").write_text("written while it is away")
     wait_until(lambda: facts(machine, point)["venti"].startswith("down since "))
     found = facts(machine, point)
     assert (found["unsaved"], found["store"]) == ("1", address)
