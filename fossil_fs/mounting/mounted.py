@@ -8,6 +8,7 @@ import trio
 
 from fossil_fs.control.item import Folder
 from fossil_fs.filesystem import FossilFilesystem
+from fossil_fs.mounting.begun import BegunSave
 from fossil_fs.mounting.control import control_directory
 from fossil_fs.mounting.options import Mounting
 from fossil_fs.scratch.scratch import Scratch
