@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -14,9 +13,6 @@ from fossil_fs.mounting.options import Mounting
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.session import Served
 from venti_store.stores.watched import WatchedStore
-
-if TYPE_CHECKING:
-    from fossil_fs.mounting.epochs import BegunSave
 
 
 class Mounted:
