@@ -56,6 +56,7 @@ def test_share(shell: str, place: Path) -> None:
     assert "42 from /usr\n" in example(shell, "share.sh", place)
 
 
+@pytest.mark.shim("interrupts")
 def test_chat(shell: str, place: Path) -> None:
     def join(nick: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

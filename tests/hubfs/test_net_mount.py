@@ -45,6 +45,7 @@ def test_both_sides_are_one(pair: tuple[Path, Path]) -> None:
     assert "from unix!" in (far / "ctl").read_text()
 
 
+@pytest.mark.shim("interrupts")
 @pytest.mark.parametrize("program", [["cat"], ["sed", "-n", "p"], ["awk", "{print}"]])
 def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list[str]) -> None:
     near, far = pair
@@ -65,6 +66,7 @@ def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list
         wait_until(lambda: not readers(near, "h"))
 
 
+@pytest.mark.shim("interrupts")
 def test_a_far_writer_that_is_held_can_be_killed(pair: tuple[Path, Path]) -> None:
     near, far = pair
     (near / "h").touch()
