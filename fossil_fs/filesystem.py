@@ -9,11 +9,12 @@ from fossil_fs.node import NO_OWNERS, Owners
 from fossil_fs.overlay import reading
 from fossil_fs.overlay.attributes import attributes, set_attributes
 from fossil_fs.overlay.base import FAULT_SECONDS_MAX, Base
-from fossil_fs.overlay.core import NAME_MAX, Overlay
+from fossil_fs.overlay.core import Overlay
 from fossil_fs.overlay.listing import Listings
 from fossil_fs.overlay.namespace import Namespace
 from fossil_fs.overlay.ranges import Ranges
 from fossil_fs.overlay.save import Saver
+from fossil_fs.overlay.tree import NAME_MAX
 from fossil_fs.overlay.writing import Writer
 from fossil_fs.overlay.xattrs import ExtendedAttributes
 from fossil_fs.scratch.errors import ScratchForeign

@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Final
 
 from fossil_fs.node import Node
-from fossil_fs.overlay.core import Overlay, Place
+from fossil_fs.overlay.core import Overlay
+from fossil_fs.overlay.tree import Place
 from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import Op, delete, put
 from fossil_fs.scratch.records import GONE, INLINE, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
