@@ -19,6 +19,7 @@ from fossil_fs.overlay.writing import Writer
 from fossil_fs.overlay.xattrs import ExtendedAttributes
 from fossil_fs.scratch.errors import ScratchForeign
 from fossil_fs.scratch.scratch import Scratch
+from fossil_fs.scratch.snapshots import Snapshots
 from fossil_fs.snapshot import open_snapshot
 from lib9.fuse.interface import (
     UNKNOWN_ID,
@@ -43,6 +44,7 @@ class FossilFilesystem(Operations):
     def __init__(self, overlay: Overlay) -> None:
         self.overlay = overlay
         self.saver = Saver(overlay)
+        self.snapshots = Snapshots(overlay.scratch)
         self._xattrs = ExtendedAttributes(overlay)
         self._names = Namespace(overlay, self._xattrs)
         self._writer = Writer(overlay)

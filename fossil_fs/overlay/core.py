@@ -64,7 +64,7 @@ class Change:
         self.ops: list[Op] = []
         self._inodes: dict[int, Inode] = {}
         self._names: dict[Place, int | None] = {}
-        self._condemned: list[int] = []
+        self._condemned: list[tuple[int, Inode]] = []
         self._forgotten: set[int] = set()
 
     def inode(self, ino: int) -> Inode:
@@ -86,14 +86,14 @@ class Change:
         """Let a name lead to an inode, to nothing (GONE), or to the base again (None)."""
         self._names[place] = ino
 
-    def condemn(self, inode: Inode) -> None:
-        self._condemned += [layer.number for layer in inode.layers]
+    def condemn(self, ino: int, inode: Inode) -> None:
+        self._condemned.append((ino, inode))
 
     def forget(self, ino: int) -> None:
         """Drop all records of an inode without a name."""
         inode = self._inodes.pop(ino, None) or self.overlay.record(ino)
         if inode is not None:
-            self.condemn(inode)
+            self.condemn(ino, inode)
             self.ops += self.overlay.scratch.forget_inode(ino)
         self.ops.append(delete(records.orphan_key(ino)))
         self._forgotten.add(ino)
@@ -122,6 +122,7 @@ class Change:
     def apply(self) -> None:
         """Make the mutation. OSError ENOSPC: the disk is full, and nothing has changed."""
         scratch, ops = self.overlay.scratch, self.ops
+        scratch.admit_change()
         inodes = {
             ino: inode._replace(version=scratch.next_version())
             for ino, inode in self._inodes.items()
@@ -134,7 +135,9 @@ class Change:
         scratch.apply(ops)
         for ino, inode in inodes.items():
             scratch.remember(ino, inode)
-        scratch.files.condemn(self._condemned)
+        for ino, before in self._condemned:
+            if before.layers:
+                scratch.release(ino, (layer.number for layer in before.layers))
         removed = self.overlay.removed_names
         if removed is not None:
             removed.update(place for place, child in self._names.items() if child is None)
