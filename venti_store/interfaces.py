@@ -83,6 +83,24 @@ class BlockViews(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeAway(Protocol):
+    """An optional power of stores behind connections: to say how that is, without asking."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody answers, as far as is known; empty while there is a connection."""
+        ...
+
+
+@runtime_checkable
+class HasCache(Protocol):
+    """An optional power of stores with a cache: how many of the blocks read it had."""
+
+    @property
+    def hits(self) -> int: ...
+
+
 class BlockSink(Protocol):
     """Takes finished blocks without waiting; tree builders write to it."""
 
@@ -160,9 +178,20 @@ class LogStore(LogReader, Protocol):
         """Give what the entries from number `start` on say of themselves; blocks are not read."""
         ...
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; what lies between them costs nothing.
+
+        Raises as `log` does; a record that was appended again after damage comes twice.
+        """
+        ...
+
     async def append_name(self, data: Buffer) -> int:
         """Append a name record behind all blocks put before, sync, and return its number.
 
         A record that is there already keeps its number. BlockTooLarge beyond 1 to 16384 bytes.
         """
+        ...
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append name records in order, sync once, and return their numbers, as `append_name` does."""
         ...

@@ -15,6 +15,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Final
 
+from lib9.processors import anywhere
+
 DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
 PAGE: Final = 4096
 
@@ -82,6 +84,22 @@ class DataFiles:
     def allocated_of(self, number: int) -> int:
         """Return the bytes that a layer takes on disk."""
         return self._sizes.get(number, 0)
+
+    def allocated_or_none(self, number: int) -> int | None:
+        """As `allocated_of`; None where there is no such layer."""
+        return self._sizes.get(number)
+
+    def compare(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the bytes of each layer as they are counted, and as they are on disk.
+
+        Those that are being removed are in neither.
+        """
+        self._remover.wait()
+        taken = {}
+        for name in os.listdir(self._directory):
+            with suppress(FileNotFoundError):
+                taken[int(name)] = os.stat(self._path(int(name))).st_blocks * 512
+        return dict(self._sizes), taken
 
     def length(self, number: int) -> int:
         """Return the sparse file's length; it may be less than what is visible of it."""
@@ -206,7 +224,7 @@ class Remover:
     def remove(self, path: bytes, size: int) -> None:
         """Unlink `path` soon; its `size` bytes are then counted by `freed`."""
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="remover", daemon=True)
+            self._thread = Thread(target=anywhere(self._run), name="remover", daemon=True)
             self._thread.start()
         self._left += 1
         self._queue.put((path, size))

@@ -43,6 +43,10 @@ class MemoryStore:
         self._append(key, record)
         return self._log.index(key) + 1
 
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append name records and return their numbers in the log."""
+        return [await self.append_name(data) for data in [acceptable_name(r) for r in records]]
+
     @contextmanager
     def views(self, keys: Sequence[Key]) -> Iterator[Sequence[Buffer]]:
         yield [self._get(key) for key in keys]
@@ -53,6 +57,9 @@ class MemoryStore:
             score, kind = self._log[number - 1]
             yield LogRecord(number, kind, score, self.blocks[score, kind])
             number += 1
+
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        return (record for record in self.log(start) if record.kind is None)
 
     def entries(self, start: int = 1) -> Iterator[LogEntry]:
         for number, kind, score, data in self.log(start):

@@ -84,6 +84,10 @@ class LmdbStore:
         """Give what the log's records say of themselves, without reading or verifying blocks."""
         return self._reader.entries(start)
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; CorruptBlock as `log`."""
+        return self._reader.names(start)
+
     def statistics(self) -> Statistics:
         """Return what the store holds; costs nothing that grows with it."""
         return statistics(self.environment)
@@ -102,15 +106,19 @@ class LmdbStore:
 
         A record that is there already keeps its number.
         """
-        record = acceptable_name(data)
-        score = self.family.score(record)
-        name = score + KIND_BYTE[None]
-        item = Item(name, encode(None, score, record), len(record))
-        await in_thread(partial(self._writer.put, [item]))
+        return (await self.append_names([data]))[0]
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append name records in order, sync once, and return their log numbers."""
+        items: list[Item] = []
+        for record in [acceptable_name(data) for data in records]:
+            score = self.family.score(record)
+            items.append(Item(score + KIND_BYTE[None], encode(None, score, record), len(record)))
+        await in_thread(partial(self._writer.put, items))
         await self.sync()
         e = self.environment
         with store_errors(e.path), e.env.begin(db=e.index) as txn:
-            return int(NUMBER.unpack(txn.get(name, b""))[0])
+            return [int(NUMBER.unpack(txn.get(item.name, b""))[0]) for item in items]
 
     async def sync(self) -> None:
         self.environment.check_process()
