@@ -35,6 +35,8 @@ from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import BLOCK_SIZE_MAX, BLOCK_SIZE_MAX_CLASSIC, Kind
 from venti_store.score import BLAKE3, SHA1, Buffer, Family, Score
 
+LOG_WAIT_MS_MAX: Final = 600_000  # a server holds a request for the log's end no longer
+
 
 class Fault(IntEnum):
     """Why a request failed, for programs; the reason beside it is for people."""
@@ -48,6 +50,7 @@ class Fault(IntEnum):
     BAD_REQUEST = 6  # the message makes no sense, or not now
     REFUSED = 7  # this peer may not do that
     UNREACHABLE = 8  # a store behind this one did not answer
+    LOG_DIVERGED = 9  # the entry before the first one asked for is another, or gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +192,14 @@ class HaveManyDone:
 class ReadLog:
     """Give up to `count` entries of the log from number `start` on.
 
-    With `contents` 0 the entries of blocks come without their bytes; name records always have
-    theirs. With `wait_ms` over 0 and no such entry yet, the answer may take that long.
+    `before` is the score of the entry before `start`, all zeros if that does not matter: a log that
+    has another one there is answered for with LOG_DIVERGED. With `contents` 0 the entries of blocks
+    come without their bytes; name records always have theirs. With `wait_ms` over 0 and no such
+    entry yet, the answer may take that long, up to LOG_WAIT_MS_MAX.
     """
 
     start: int
+    before: Score
     count: int
     contents: int = 0
     wait_ms: int = 0
@@ -201,7 +207,10 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class LogEntries:
-    """The next entries of the log; `more` is 1 when other replies to this request follow."""
+    """The next entries of the log; `more` is 1 when other replies to this request follow.
+
+    An entry that the server cannot read has its number only: no kind, no bytes, size 0.
+    """
 
     more: int
     records: tuple[LogRecord, ...]
@@ -269,7 +278,8 @@ class Layout:
 _KEY = Record(Key, (("score", SCORE), ("kind", KIND)))
 _NEW_BLOCK = Record(NewBlock, (("kind", KIND), ("data", BLOB)))
 _LOG_RECORD = Record(
-    LogRecord, (("number", U64), ("kind", KIND.or_none()), ("score", SCORE), ("data", BLOB))
+    LogRecord,
+    (("number", U64), ("kind", KIND.or_none()), ("score", SCORE), ("data", BLOB), ("size", U32)),
 )
 _PAIR = Record(None, (("name", STRING), ("value", STRING)))
 
@@ -304,7 +314,10 @@ NATIVE: Final[Table] = _COMMON | {
     WriteManyDone: Layout(35, (("scores", Many(SCORE)),)),
     HaveMany: Layout(36, (("keys", Many(_KEY)),)),
     HaveManyDone: Layout(37, (("flags", REST),)),
-    ReadLog: Layout(38, (("start", U64), ("count", U32), ("contents", U8), ("wait_ms", U32))),
+    ReadLog: Layout(
+        38,
+        (("start", U64), ("before", SCORE), ("count", U32), ("contents", U8), ("wait_ms", U32)),
+    ),
     LogEntries: Layout(39, (("more", U8), ("records", Many(_LOG_RECORD)))),
     AppendName: Layout(40, (("data", BLOB),)),
     AppendNameDone: Layout(41, (("number", U64),)),

@@ -126,13 +126,14 @@ def _resume(args: argparse.Namespace) -> int:
 def _save(args: argparse.Namespace) -> int:
     from fossil_fs.cli.save import print_saved
     from fossil_fs.mounting.places import find_scratch
-    from fossil_fs.names import check_name
     from fossil_fs.scratch.place import remove_tree
     from fossil_fs.scratch.scratch import Scratch
     from venti_store.cli.address import with_store
     from venti_store.score import FAMILIES, format_score
 
     if args.name:
+        from venti_store.names.words import check_name
+
         check_name(args.name)
     place = find_scratch(os.environ, args.id)
     scratch = Scratch(place)
@@ -147,7 +148,7 @@ def _save(args: argparse.Namespace) -> int:
         score = with_store(identity.store, save, FAMILIES.get(identity.family))
     finally:
         clean = scratch.close_if_possible()
-    print_saved(format_score(score), args.name)
+    print_saved(format_score(score), args.name, identity.store, identity.base)
     if clean:
         remove_tree(place)
     return 0

@@ -77,11 +77,15 @@ GOLDEN = [
     (B1, wire.WriteManyDone((SCORE32,)), f"23 07 00000001 {SCORE32.hex()}"),
     (S1, wire.HaveMany((Key(Score(NOTHING), Kind.ROOT),)), f"24 07 00000001 {NOTHING.hex()} 01"),
     (B1, wire.HaveManyDone(b"\1\0"), "25 07 0100"),
-    (B1, wire.ReadLog(5, 6, 1, 7), "26 07 0000000000000005 00000006 01 00000007"),
     (
         B1,
-        wire.LogEntries(0, (LogRecord(9, None, SCORE32, b"n"),)),
-        f"27 07 00 00000001 0000000000000009 00 {SCORE32.hex()} 00000001 6e",
+        wire.ReadLog(5, SCORE32, 6, 1, 7),
+        f"26 07 0000000000000005 {SCORE32.hex()} 00000006 01 00000007",
+    ),
+    (
+        B1,
+        wire.LogEntries(0, (LogRecord(9, None, SCORE32, b"n", 1),)),
+        f"27 07 00 00000001 0000000000000009 00 {SCORE32.hex()} 00000001 6e 00000001",
     ),
     (B1, wire.AppendName(b"n"), "28 07 00000001 6e"),
     (B1, wire.AppendNameDone(3), "29 07 0000000000000003"),
