@@ -64,7 +64,12 @@ async def serve_hubs(
 
 
 async def serve_remote(
-    attached: Attached, options: MountOptions, *, dial: Dial, ready: Ready = lambda: None
+    attached: Attached,
+    options: MountOptions,
+    *,
+    dial: Dial,
+    ready: Ready = lambda: None,
+    stock: bool = False,
 ) -> None:
     """Serve a mount of the hubs at `dial` until it is unmounted, they are gone, or cancelled.
 
@@ -85,7 +90,7 @@ async def serve_remote(
         nursery.start_soon(keep_linked)
         await link.up.wait()
         operations = RemoteOperations(link)
-        await serve(operations, attached, options, ready=lambda _: ready())
+        await serve(operations, attached, options, ready=lambda _: ready(), stock=stock)
         nursery.cancel_scope.cancel()
     if failure:
         raise failure[0]

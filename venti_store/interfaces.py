@@ -83,6 +83,24 @@ class BlockViews(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeAway(Protocol):
+    """An optional power of stores behind connections: to say how that is, without asking."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody answers, as far as is known; empty while there is a connection."""
+        ...
+
+
+@runtime_checkable
+class HasCache(Protocol):
+    """An optional power of stores with a cache: how many of the blocks read it had."""
+
+    @property
+    def hits(self) -> int: ...
+
+
 class BlockSink(Protocol):
     """Takes finished blocks without waiting; tree builders write to it."""
 
@@ -167,6 +185,13 @@ class LogStore(LogReader, Protocol):
 
     def entries(self, start: int = 1) -> Iterator[LogEntry]:
         """Give what the entries from number `start` on say of themselves; blocks are not read."""
+        ...
+
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; what lies between them costs nothing.
+
+        Raises as `log` does; a record that was appended again after damage comes twice.
+        """
         ...
 
     async def append_name(self, data: Buffer) -> int:

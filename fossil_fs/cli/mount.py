@@ -63,6 +63,12 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the kernel hold small writes back: streams of them are far faster, new files slower",
     )
+    p.add_argument(
+        "--ctl-dir",
+        metavar="NAME",
+        default=".fossilfs",
+        help="name of the control directory in the mount's root (default %(default)s; none: without)",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -76,12 +82,12 @@ def main(args: argparse.Namespace) -> int:
     from venti_store.open import is_local
     from venti_store.score import format_score
 
-    score = resolve(args.tree)
+    address = store_address(args)
+    score = resolve(args.tree, address)
     prepare_point(args.mnt)
     size = parse_size(args.size or (RAM_SIZE if args.ram else DISK_SIZE))
     if size < SIZE_MIN:
         raise UsageError(f"--size {args.size}: at least {format_size(SIZE_MIN)}")
-    address = store_address(args)
     in_memory = args.ram or args.ro
     identity = Identity(
         id=new_id(),
@@ -140,7 +146,20 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
         read_only=args.ro,
         allow_other=args.allow_other,
         writeback=args.writeback,
+        control=control_name(args.ctl_dir),
     )
+
+
+def control_name(text: str) -> bytes:
+    """Return the name of the control directory, b"" for none; UsageError if it cannot be one."""
+    from lib9.errors import UsageError
+
+    name = os.fsencode(text)
+    if text == "none":
+        return b""
+    if not name or b"/" in name or name in (b".", b"..") or len(name) > 255:
+        raise UsageError(f"--ctl-dir {text}: not a name")
+    return name
 
 
 def mount(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: bool) -> None:
@@ -169,11 +188,13 @@ def mount(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: b
 
         from fossil_fs.mounting.daemon import run_mount
         from lib9 import faults
+        from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
 
         if faults.VARIABLE in os.environ:
             faults.arm_kill(os.environ[faults.VARIABLE])
         try:
-            trio.run(run_mount, wanted, registry, lambda _served: ready(), attached)
+            stock = os.environ.get(ENGINE_VARIABLE) == STOCK
+            trio.run(run_mount, wanted, registry, lambda _served: ready(), attached, stock)
         finally:
             registry.remove(wanted.id)
 

@@ -7,10 +7,12 @@ import signal
 from dataclasses import dataclass
 
 from fossil_fs.scratch.place import Identity
+from fossil_fs.scratch.records import INODE_END
 from lib9.fuse.interface import MountOptions
 from venti_store.open import is_local
 
 HALTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # they end a mount in good order
+CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Mounting:
     read_only: bool = False
     allow_other: bool = False
     writeback: bool = False
+    control: bytes = CONTROL  # the name of the control directory, b"" for none
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
@@ -34,8 +37,10 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         allow_other=mounting.allow_other,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
-        no_open=True,
+        # the kernel holds writes to ctl back too, unless it is told otherwise at each open
+        no_open=not (mounting.writeback and mounting.control),
         interruptible=not is_local(identity.store),
+        own_inodes=INODE_END,
         suid=os.geteuid() == 0,
         dev=os.geteuid() == 0,
     )

@@ -16,7 +16,7 @@ from fossil_fs.overlay.base import Base, Streams
 from fossil_fs.overlay.table import Known, Table
 from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import Op, delete, put
-from fossil_fs.scratch.records import GONE, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
+from fossil_fs.scratch.records import GONE, INODE_END, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.snapshot import Snapshot
 from venti_store.hashtree.entry import Entry, pack_entry, unpack_entry
@@ -214,7 +214,7 @@ class Overlay:
     def _is_free(self, qid: int, place: Place, node: Node) -> bool:
         record = self.record(qid)
         known = self.table.get(qid)
-        if qid <= ROOT:
+        if qid <= ROOT or qid >= INODE_END:
             return False
         if node.link is not None:
             if record is not None:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from fossil_fs.scratch.errors import ScratchDamaged
 
 ROOT: Final = 1  # the root directory's inode number
+INODE_END: Final = (1 << 64) - (1 << 48)  # what the tree's inode numbers are below
 GONE: Final = 0  # the inode of a name that the base has and the mount has not
 NOT_COUNTED: Final = 0xFFFFFFFF  # `subdirs` of a directory whose base was never counted
 INLINE_SIZE_MAX: Final = 64 << 10  # bytes of a file kept in the metadata

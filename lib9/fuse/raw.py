@@ -8,6 +8,8 @@ tasks and may wait. Each request gets exactly one answer, an errno for whatever 
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from errno import EAGAIN, EINTR, ENOSYS, ERANGE
+from functools import wraps
+from os import O_TRUNC
 from stat import S_IFDIR, S_IFMT
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import trio
 
 from lib9.fuse.failures import errno_of
+from lib9.fuse.gate import Gate
 from lib9.fuse.interface import (
     DOT,
     DOT_DOT,
@@ -28,6 +31,7 @@ from lib9.fuse.interface import (
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
+from lib9.latencies import Latencies, now_ns
 
 Method = Callable[..., Awaitable[None]]
 Handler = Callable[..., Coroutine[Any, Any, None]]
@@ -38,6 +42,8 @@ _COPY_MAX = 0x7FFFF000  # what one system call moves at most; the answer has 32 
 _FSYNC_DATA = 1
 _POLL_NOTIFY = 1
 _ENDS = (18, 29)  # RELEASE and RELEASEDIR: nobody waits for them
+_OPEN = 14
+_PASS = (17, 18, 20, 25, 27, 29, 30)  # among what may change things: these change nothing
 _FATTR_FH = 1 << 6
 _FATTR_MODE = 1
 _FATTR_OWNER = 2 | 4
@@ -100,12 +106,16 @@ class RawHandlers:
         shim: ModuleType,
         on_gone: Callable[[], None],
         interrupts: Interrupts,
+        gate: Gate,
+        latencies: Latencies,
     ) -> None:
         self._on_gone = on_gone
         self._fs = operations
         self._options = options
         self._shim = shim
         self.interrupts = interrupts
+        self._gate = gate
+        self._latencies = latencies
 
     def register(self) -> None:
         """Take over every request that is known here; the rest stays with libfuse."""
@@ -150,7 +160,8 @@ class RawHandlers:
         wrap = self._interruptible if self._options.interruptible else self._answered
         for opcode, method in changing.items():
             ends = opcode in _ENDS or not self._options.far
-            self._shim.handle(opcode, self._answered(method) if ends else wrap(method))
+            gated = method if opcode in _PASS else self._gated(method, opcode)
+            self._shim.handle(opcode, self._answered(gated) if ends else wrap(gated))
         for opcode, method in reading.items():
             self._shim.handle(opcode, wrap(method))
         for opcode in self._refused():
@@ -182,37 +193,63 @@ class RawHandlers:
     def _answered(self, method: Method) -> Handler:
         reply_error = self._shim.reply_error
         name = getattr(method, "__name__", "request")
+        counts = self._latencies.of(name)
 
         async def answered(unique: int, *arguments: Any) -> None:
+            begun = now_ns()
             try:
                 await method(unique, *arguments)
             except Exception as error:  # noqa: BLE001 a handler must not end the daemon
                 reply_error(unique, errno_of(error, name))
+            counts[(now_ns() - begun).bit_length()] += 1
 
         return answered
 
-    def _interruptible(self, method: Method) -> Handler:
-        answered = self._answered(method)
-        reply_error = self._shim.reply_error
+    def _gated(self, method: Method, opcode: int) -> Method:
+        """Return `method` behind the gate; what is on the mount's own inodes passes by it."""
+        gate, own = self._gate, self._options.own_inodes
+
+        @wraps(method)
+        async def gated(unique: int, who: Caller, ino: int, *arguments: Any) -> None:
+            if ino >= own:
+                await self._waiting(unique, who, lambda: method(unique, who, ino, *arguments))
+                return
+            if gate.closed and (opcode != _OPEN or arguments[0] & O_TRUNC):
+                await self._waiting(unique, who, gate.wait)
+            gate.inside += 1
+            try:
+                await method(unique, who, ino, *arguments)
+            finally:
+                gate.leave()
+
+        return gated
+
+    async def _waiting(self, unique: int, who: Caller, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what may wait; OSError EINTR if a signal ends it, EAGAIN if too many wait."""
         waiting = self.interrupts.waiting
-        limit = self._options.max_tasks
+        if unique in waiting:  # whoever calls this sees to it
+            await work()
+            return
+        # one more could keep the interrupts themselves from being read
+        if len(waiting) >= self._options.max_tasks:
+            raise OSError(EAGAIN, "too many requests wait")
+        with trio.CancelScope() as scope:
+            waiting[unique] = scope, who.pid
+            try:
+                await work()
+            finally:
+                del waiting[unique]
+        if scope.cancelled_caught:
+            raise OSError(EINTR, "a signal came")
+
+    def _interruptible(self, method: Method) -> Handler:
+        name = getattr(method, "__name__", "request")
 
         async def interruptible(unique: int, who: Caller, *arguments: Any) -> None:
-            if (
-                len(waiting) >= limit
-            ):  # one more could keep the interrupts themselves from being read
-                reply_error(unique, EAGAIN)
-                return
-            with trio.CancelScope() as scope:
-                waiting[unique] = scope, who.pid
-                try:
-                    await answered(unique, who, *arguments)
-                finally:
-                    del waiting[unique]
-            if scope.cancelled_caught:
-                reply_error(unique, EINTR)
+            await self._waiting(unique, who, lambda: method(unique, who, *arguments))
 
-        return interruptible
+        interruptible.__name__ = name
+        return self._answered(interruptible)
 
     # -- names ----------------------------------------------------------------------------------
 

@@ -33,3 +33,17 @@ class BadSignature(SpawngridError):
 
 class UnknownOrigin(SpawngridError):
     """A name record signed with a key whose names are not accepted here."""
+
+
+class RootIncomplete(SpawngridError):
+    """A root without all of its blocks in this store: it gets no name before they are here."""
+
+    exit_code = Exit.DAMAGED
+
+
+class NamesBusy(SpawngridError):
+    """Another process kept a store's names locked until the deadline."""
+
+
+class TooManyWaiting(SpawngridError):
+    """More name records wait for their blocks than are kept; the oldest must be settled first."""

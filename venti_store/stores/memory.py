@@ -67,6 +67,9 @@ class MemoryStore:
             yield LogRecord(number, kind, score, data, len(data))
             number += 1
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        return (record for record in self.log(start) if record.kind is None)
+
     def entries(self, start: int = 1) -> Iterator[LogEntry]:
         for number, kind, score, _, size in self.log(start):
             yield LogEntry(number, kind, score, size, size)

@@ -95,6 +95,14 @@ class RemoteStore:
         """Whether the server that was last spoken to has a log, names and statistics."""
         return self._session is not None and self._session.version.native
 
+    @property
+    def trouble(self) -> str:
+        session = self._session
+        if session is not None and session.alive:
+            return ""
+        lost = None if session is None else session.failure
+        return self._last_failure if lost is None else str(lost)
+
     # reading
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:

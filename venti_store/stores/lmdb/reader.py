@@ -107,6 +107,12 @@ class Reader:
             yield from batch
             number = batch[-1].number + 1
 
+    def names(self, start: int) -> Iterator[LogRecord]:
+        number = max(start, 1)
+        while batch := self._name_batch(number):
+            yield from batch
+            number = batch[-1].number + 1
+
     def last_number(self) -> int:
         e = self._environment
         e.check_process()
@@ -221,6 +227,27 @@ class Reader:
                         raise
                     break  # what comes before it is given first
                 size += len(batch[-1].data)
+                more = cursor.next()
+        return batch
+
+    def _name_batch(self, start: int) -> list[LogRecord]:
+        e = self._environment
+        e.check_process()
+        batch: list[LogRecord] = []
+        with store_errors(e.path), e.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(e.names)
+            more = cursor.set_range(NUMBER.pack(start))
+            while more and len(batch) < ENTRY_BATCH:
+                number = NUMBER.unpack(cursor.key())[0]
+                record = txn.get(cursor.key(), db=e.log)
+                try:
+                    if record is None:
+                        raise corrupt_entry(number, e.path, "it is missing")
+                    batch.append(self._log_record(txn, number, record))
+                except CorruptBlock:
+                    if not batch:
+                        raise
+                    break  # what comes before it is given first
                 more = cursor.next()
         return batch
 

@@ -86,6 +86,10 @@ class LmdbStore:
         """Give what the log's records say of themselves, without reading or verifying blocks."""
         return self._reader.entries(start)
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; CorruptBlock as `log`."""
+        return self._reader.names(start)
+
     def statistics(self) -> Statistics:
         """Return what the store holds; costs nothing that grows with it."""
         return statistics(self.environment)
