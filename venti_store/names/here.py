@@ -43,12 +43,29 @@ def this_user() -> str:
 
 
 class NamesHere:
-    """The names that count for one user of this machine with the store at one address."""
+    """The names that count with the store at one address for who runs this, or for `user` of the grid.
 
-    def __init__(self, environ: Mapping[str, str], address: str) -> None:
-        self.user = this_user()
-        self.local = LocalNames(names_file(environ), self.user)
+    Others than who runs this have no file of their own here, and see what they may.
+    """
+
+    def __init__(self, environ: Mapping[str, str], address: str, user: str | None = None) -> None:
+        self.user = user or this_user()
+        self._reads_all = self.user == this_user()  # who owns the store may
+        file = names_file(environ) if self._reads_all else os.devnull
+        self.local = LocalNames(file, self.user)
+        self._nodes: dict[bytes, str] | None = None
         self.store = os.path.abspath(address) if is_local(address) else None
+
+    def node(self, origin: bytes) -> str:
+        """Return the name of the node that signs with a key, or the key."""
+        from lib9.keys import format_key
+        from venti_store import known
+
+        if self._nodes is None:
+            self._nodes = {peer.public: peer.name for peer in known.peers() if not peer.user}
+            if trusted.has_key():
+                self._nodes.setdefault(known.identity().public, "here")
+        return self._nodes.get(origin) or format_key(origin)
 
     def resolve(self, text: str) -> Score:
         """Return the score that `text` means: a score, a name of any form, or a score's first digits.
@@ -77,10 +94,10 @@ class NamesHere:
         try:
             return lookup.choose(reference, names, self.user)
         except NoSuchName as error:
-            # who owns the store may read all of it: a full name cannot be mistaken
+            # the beginning of a full name cannot be mistaken for another's word
             prefix = split_prefix(reference.name)
             fitting = [n for n in names if prefix and n.full.startswith(reference.name)]
-            if len(fitting) == 1:
+            if self._reads_all and len(fitting) == 1:
                 return fitting[0]
             if not names:
                 raise NoSuchName(f"{text}: no such name, and not a score") from error
