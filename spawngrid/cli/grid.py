@@ -5,7 +5,7 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = ("key", "names")  # modules of spawngrid.cli
+COMMANDS = ("key", "names", "root")  # modules of spawngrid.cli
 
 
 def parser() -> Parser:
