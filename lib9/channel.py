@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9.errors import LocalProtocolError, Refused, RemoteProtocolError
 from lib9.framing import Buffer, FrameBuffer, frame
 from lib9.noise import MESSAGE_SIZE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
 
@@ -17,6 +17,8 @@ DATA_SIZE_MAX: Final = MESSAGE_SIZE_MAX - TAG_SIZE  # bytes in one message
 _AROUND: Final = 2 + TAG_SIZE
 _PROLOGUE: Final = b"spawngrid channel 1"
 _HANDSHAKE_SIZE_MAX: Final = 96  # bytes: what a stranger can make us keep
+YES: Final = b"yes"  # the responder's first message, or
+NO: Final = b"no "  # this and its reason
 
 
 class Channel:
@@ -117,3 +119,11 @@ class Channel:
 
 def _frame(message: bytes) -> bytes:
     return frame([message], prefix_size=2, body_size_max=MESSAGE_SIZE_MAX)
+
+
+def check_verdict(message: bytes | bytearray) -> None:
+    """Return if the responder's first message lets us in; Refused, RemoteProtocolError."""
+    if message.startswith(NO):
+        raise Refused(message[len(NO) :].decode(errors="replace"))
+    if message != YES:
+        raise RemoteProtocolError("no verdict in the peer's first message")

@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 import trio
 
-from lib9.channel import DATA_SIZE_MAX, Channel
+from lib9.channel import DATA_SIZE_MAX, NO, YES, Channel, check_verdict
 from lib9.errors import Refused, RemoteProtocolError
 from lib9.framing import Buffer
 from lib9.noise import KeyPair
@@ -23,7 +23,6 @@ SEND_SIZE: Final = 4 * DATA_SIZE_MAX  # sealed at a time: bounds the copy, keeps
 HANDSHAKE_SECONDS_MAX: Final = 10.0
 CLOSE_SECONDS_MAX: Final = 2.0  # for telling the peer of the end; it may not be reading
 SERVICE_SIZE_MAX: Final = 64
-_YES, _NO = b"yes", b"no "
 
 P = TypeVar("P")
 
@@ -150,7 +149,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
                     if not self._verdict_due:
                         return message
                     self._verdict_due = False
-                    _check_verdict(message)
+                    check_verdict(message)
                     continue
                 if self._channel.peer_ended:
                     return None
@@ -230,10 +229,10 @@ async def accept(
                 service = _service(messages[0])
                 peer = admit(channel.remote_static, service)
             except Refused as refused:
-                await transport.send_all(channel.seal(_NO + str(refused).encode()))
+                await transport.send_all(channel.seal(NO + str(refused).encode()))
                 await transport.send_all(channel.end())
                 raise
-            await transport.send_all(channel.seal(_YES))
+            await transport.send_all(channel.seal(YES))
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise
@@ -258,10 +257,3 @@ def _service(message: bytes) -> str:
     if len(message) > SERVICE_SIZE_MAX or not message.isascii():
         raise RemoteProtocolError("the first message names no service")
     return message.decode("ascii")
-
-
-def _check_verdict(message: bytes) -> None:
-    if message.startswith(_NO):
-        raise Refused(message[len(_NO) :].decode(errors="replace"))
-    if message != _YES:
-        raise RemoteProtocolError("no verdict in the peer's first message")
