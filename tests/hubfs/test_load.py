@@ -5,27 +5,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.commands import run
-from tests.hubfs.conftest import take_down
 from tests.hubfs.test_mount import readers, wait_until
+from tests.kit.hubs import hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
-
-
-@contextmanager
-def hub_mount(point: Path, *options: str) -> Iterator[Path]:
-    point.mkdir()
-    run("hubfs", *options, point)
-    try:
-        yield point
-    finally:
-        take_down(point)
 
 
 def daemon_of(point: Path) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib9.waiting import run_now
 from tests.fossil_fs.drive import empty_root
+from tests.kit.mounts import take_down
 from venti_store.score import BLAKE3, format_score
 from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.store import LmdbStore
@@ -95,8 +96,7 @@ class Machine:
                 wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
         finally:
             for point in self.points:
-                if str(point) in Path("/proc/self/mountinfo").read_text():
-                    subprocess.run(["umount", "-l", str(point)], check=False)
+                take_down(point)
 
 
 def _is_zombie(pid: int) -> bool:
