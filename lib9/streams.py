@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -22,6 +23,7 @@ SERVICES: Final = {"venti": 17034, "hub": 17777, "grid": 27034}  # names that ma
 BACKLOG: Final = 128
 DIAL_SECONDS_MAX: Final = 10.0
 
+Connect = Callable[[], Awaitable[trio.abc.Stream]]  # gives a new stream to the same place each time
 Network = Literal["unix", "tcp", "noise"]
 _NETWORKS: Final[tuple[Network, ...]] = ("unix", "tcp", "noise")
 

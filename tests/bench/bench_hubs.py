@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.context import Context
 from tests.bench.rows import Row
 from tests.commands import run as command
-from tests.kit.hubs import hub_mount
+from tests.kit.hubs import daemon_of, hub_mount
 
 PIPE = "kernel pipe"
 READERS = 100
@@ -239,18 +239,6 @@ def _many(ctx: Context, hubs: Path) -> Row:
     )
 
 
-def _daemon(hubs: Path) -> int:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.fsencode(hubs) in words and any(w.endswith(b"hubfs") for w in words):
-                return int(folder.name)
-    raise AssertionError("no daemon")
-
-
 def _ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
@@ -269,7 +257,7 @@ def _blocked(hubs: Path, name: str, count: int) -> Iterator[None]:
 
 def _idle(ctx: Context, hubs: Path) -> Row:
     seconds = ctx.size(5, 1)
-    daemon = _daemon(hubs)
+    daemon = daemon_of(hubs)
 
     def measure() -> float:
         with _blocked(hubs, "idle", READERS):

@@ -11,21 +11,9 @@ import pytest
 
 from tests.commands import run
 from tests.hubfs.test_mount import readers, wait_until
-from tests.kit.hubs import hub_mount
+from tests.kit.hubs import daemon_of, hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
-
-
-def daemon_of(point: Path) -> int:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.fsencode(point) in words and any(w.endswith(b"bin/hubfs") for w in words):
-                return int(folder.name)
-    raise AssertionError("no daemon")
 
 
 def answers(hubs: Path) -> bool:

@@ -17,8 +17,8 @@ from lib9.errors import Refused
 from tests.contracts.block_store import blocks_of, keys_of
 from venti_store.errors import HashMismatch, ReadOnly, Unreachable
 from venti_store.open import open_store
+from venti_store.reach import connector
 from venti_store.score import BLAKE3, FAMILIES, SHA1
-from venti_store.stores.far import connector
 from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.store import LmdbStore
 
@@ -169,7 +169,7 @@ async def test_noise_to_the_wrong_server(store, serve, home):
         await open_store(address)
     assert other
     with pytest.raises(keys.BadKey, match="no record with dial="):
-        connector(streams.parse_dial("noise!127.0.0.1!1"))
+        connector(streams.parse_dial("noise!127.0.0.1!1"), "venti")
 
 
 async def test_read_only(store, serve):
