@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 
@@ -309,3 +310,43 @@ async def test_a_store_of_another_hash_is_refused(tmp_path, serve):
     server = serve(tmp_path / "s", "--listen", "tcp!127.0.0.1!0")
     with pytest.raises(HashMismatch, match="its hash is sha1, not blake3"):
         await open_store(server.addresses[0], BLAKE3)
+
+
+def as_user(uid, job):
+    """Run `job` in a child process as another user; return its exit status, 1 if it raised."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            job()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.root
+def test_a_store_of_another_user_is_reached_through_its_socket(serve):
+    with tempfile.TemporaryDirectory(prefix="venti-") as top:
+        os.chmod(top, 0o755)
+        create(f"{top}/store", BLAKE3)
+        [address] = serve(
+            f"{top}/store", "--listen", f"unix!{top}/open", "--socket-mode", "0666"
+        ).addresses
+        [closed] = serve(f"{top}/store", "--listen", f"unix!{top}/closed").addresses
+
+        async def use(where):
+            store = await open_store(where)
+            await store.put_many(BLOCKS)
+            await store.sync()
+            assert await store.get_many(KEYS) == [block.data for block in BLOCKS]
+            await store.aclose()
+
+        trio.run(use, f"{top}/store")  # imports all that the child needs, and may not read
+        trio.run(use, address)
+        assert as_user(65534, lambda: trio.run(use, address)) == 0
+        for refused in (closed, f"{top}/store"):
+            assert as_user(65534, lambda where=refused: trio.run(use, where)) == 1
