@@ -18,8 +18,8 @@ from lib9.errors import Refused, RemoteProtocolError
 from lib9.framing import Buffer
 from lib9.noise import KeyPair
 
-RECEIVE_SIZE: Final = 256 << 10
-SEND_SIZE: Final = 4 * DATA_SIZE_MAX  # sealed at a time: bounds the copy, keeps the socket busy
+RECEIVE_SIZE: Final = 512 << 10
+SEND_SIZE: Final = 9 * DATA_SIZE_MAX  # sealed at a time: bounds the copy; half a MiB goes in one piece
 HANDSHAKE_SECONDS_MAX: Final = 10.0
 CLOSE_SECONDS_MAX: Final = 2.0  # for telling the peer of the end; it may not be reading
 SERVICE_SIZE_MAX: Final = 64
