@@ -89,7 +89,7 @@ def import_root(args: argparse.Namespace) -> None:
     else:
         score = import_root(args.source, store, running, staging)
     if args.name is not None:
-        names_here(store).record(args.name, parse_score(score), int(time.time()))
+        names_here(store).record(args.name, parse_score(score), time.time_ns() // 1000)
     if args.json:
         print_json({"score": score, "name": args.name})
     else:
