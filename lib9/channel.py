@@ -55,18 +55,44 @@ class Channel:
 
     def messages(self) -> list[bytes]:
         """Return the messages that came in. RemoteProtocolError ends the channel for good."""
-        if self._broken is not None:
-            raise RemoteProtocolError(self._broken)
+        self._check()
         out: list[bytes] = []
         try:
             while (body := self._frames.next_body()) is not None:
                 self._take(body, out)
         except RemoteProtocolError as error:
-            self._broken = str(error)
-            # what came before the breach is authentic: it is given, and the next call raises
-            if not out:
-                raise
+            self._breach(error, anything_before=bool(out))
         return out
+
+    def data(self) -> bytearray:
+        """Return what the messages that came in carry, as one piece; raises as `messages` does.
+
+        Only after the handshake: large data are decrypted in their place.
+        """
+        assert self._receive is not None, "there are no data before the handshake is done"
+        self._check()
+        bodies: list[memoryview] = []
+        breach: RemoteProtocolError | None = None
+        try:
+            while (body := self._frames.next_body()) is not None:
+                bodies.append(body)
+        except RemoteProtocolError as error:
+            breach = error
+        out = bytearray(sum(max(len(body) - TAG_SIZE, 0) for body in bodies))
+        view, at = memoryview(out), 0
+        try:
+            for body in bodies:
+                self._check_not_ended()
+                end = at + max(len(body) - TAG_SIZE, 0)
+                self._receive.decrypt_into(view[at:end], body)
+                self.peer_ended = at == end
+                at = end
+        except RemoteProtocolError as error:
+            breach = error
+        if breach is None:
+            return out
+        self._breach(breach, anything_before=bool(at))
+        return out[:at]
 
     def connection_ended(self) -> None:
         """Take note that no more bytes come; RemoteProtocolError unless the peer ended the stream."""
@@ -100,9 +126,22 @@ class Channel:
             raise LocalProtocolError("the handshake is not done")
         return _frame(self._send.encrypt(b""))
 
-    def _take(self, body: memoryview, out: list[bytes]) -> None:
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise RemoteProtocolError(self._broken)
+
+    def _check_not_ended(self) -> None:
         if self.peer_ended:
             raise RemoteProtocolError("a message after the end of the stream")
+
+    def _breach(self, error: RemoteProtocolError, *, anything_before: bool) -> None:
+        """Take note of a breach. What came before it is authentic: it is given, the next call raises."""
+        self._broken = str(error)
+        if not anything_before:
+            raise error
+
+    def _take(self, body: memoryview, out: list[bytes]) -> None:
+        self._check_not_ended()
         if self._receive is not None:
             data = self._receive.decrypt(body)
             self.peer_ended = not data

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 BACKLOG: Final = 128
+
+Connect = Callable[[], Awaitable[trio.abc.Stream]]  # gives a new stream to the same place each time
 
 
 class CannotListen(SpawngridError):

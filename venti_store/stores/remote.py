@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from lib9.errors import RemoteProtocolError, SpawngridError
-from lib9.streams import CannotDial
+from lib9.streams import CannotDial, Connect
 from venti_store import faults, requests, wire
 from venti_store.errors import HashMismatch, StoreError, Unreachable
 from venti_store.interfaces import Block, Key, LogRecord
@@ -34,7 +34,6 @@ CLASSIC_AHEAD: Final = 64  # the same, when a request is for one block
 UNSYNCED_BYTES_MAX: Final = 64 << 20  # then a put syncs by itself
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 class RemoteStore:
