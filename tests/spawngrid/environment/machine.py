@@ -39,6 +39,7 @@ class Machine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.run_directory, self.state = home / "run", home / "state"
+        home.mkdir(exist_ok=True)
         self.store = home / "venti"
         create(str(self.store), BLAKE3)
         self.node = self.another()
