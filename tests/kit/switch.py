@@ -13,6 +13,7 @@ line on stdin changes how, and is answered with a line `ok FRAMES BYTES` (carrie
 At the end of stdin the namespaces are removed.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import heapq
@@ -91,10 +92,8 @@ class Wire:
             heapq.heappush(self.queue, (time.monotonic() + self.delay, self.frames, target, frame))
 
     def write(self, target: int, frame: bytes) -> None:
-        try:
+        with contextlib.suppress(OSError):  # its queue is full: frames may be lost
             os.write(self.taps[target], frame)
-        except OSError:
-            pass  # its queue is full: frames may be lost
 
     def run(self) -> None:
         while True:
