@@ -73,7 +73,7 @@ def _whole_store(ctx: Context, scratch: Path) -> Iterable[Row]:
             stack.enter_context(_rsyncd(scratch, files))
             contestants["peer"] = theirs
         values = ctx.race(contestants, prepare=prepare, runs=min(ctx.runs, 3))
-        about = f"{total >> 20} MiB of noise in files of {each >> 20} MiB, over noise on loopback; rsyncd, no -z"
+        about = f"{total >> 20} MiB of noise, over noise! on loopback; rsyncd without -z"
         for target, target_is in ((0.5, "ratio"), (150, "ours")):
             yield Row(
                 "replicate: a whole store", "MB/s", values["ours"], values.get("peer", ()),
