@@ -287,3 +287,73 @@ def test_a_store_set_back_to_an_older_copy(network, tmp_path):
         wait_for(lambda: b.run(*words).returncode != 10, "the server")
         assert set(b.names()) == {first, second, third}
         b.check_whole()
+
+
+@pytest.mark.parametrize("how", ["omits", "forges", "both"])
+def test_a_lying_peer(network, tmp_path, how):
+    with nodes_on(network, tmp_path, "a", "b", "c") as (a, b, c):
+        for node in (a, b, c):
+            node.knows(*((peer, "") for peer in (a, b, c) if peer is not node))
+        score = a.save("usr", noise(3))
+        a.serve()
+        shutil.copytree(a.store, tmp_path / "lies")
+        c.start(
+            sys.executable, "-m", "tests.kit.liar", tmp_path / "lies", "17034", how, name="liar"
+        )
+        words = ("ventiprog", "-f", tmp_path / "info", "--pull")
+        wait_for(lambda: b.run(*words, "tcp!10.98.0.3!17034").returncode != 10, "the liar")
+        done = b.run(*words, "--rescan", "tcp!10.98.0.3!17034")
+        if how == "omits":  # it gives what it left out, when it is asked
+            assert b.names() == [score], done.stderr
+        else:
+            assert done.returncode == 3, done.stderr
+            assert b.names() == []
+        b.check_whole()
+        b("ventiprog", "-f", tmp_path / "info", "--pull", a.address)
+        assert b.names() == [score]
+        b.check_whole()
+
+
+def test_ten_who_save_while_others_come_in(three, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    a, b, _ = three
+
+    def save(n):
+        source = tmp_path / f"src{n}"
+        source.mkdir()
+        (source / "file").write_bytes(os.urandom(50_000))
+        return (a, b)[n % 2]("vac", "-a", f"usr{n}", source).splitlines()[-1]
+
+    with ThreadPoolExecutor(10) as pool:
+        scores = set(pool.map(save, range(10)))
+    agreed(three, scores)
+
+
+@pytest.mark.fuse
+def test_a_save_waits_for_replicas(three, network, tmp_path):
+    a, b, c = three
+    score = a.save("usr", noise())
+    agreed(three, {score})
+    mount = tmp_path / "mnt"
+    mount.mkdir()
+    a("fossil-mount", "usr", mount, outside=True)
+    try:
+        for name in ("usr", ""):
+            (mount / "file0").write_bytes(os.urandom(10_000))
+            words = ("fossil-save", "--wait-replicas", "2", mount, *filter(None, [name]))
+            saved = a(*words, outside=True)
+            for node in (b, c):
+                node("venti", "check", saved)
+            if name:
+                wait_for(lambda s=saved: s in b.names() and s in c.names(), "the name")
+        network.tell("cut", 1, 3)
+        (mount / "file0").write_bytes(os.urandom(10_000))
+        done = a.run(
+            "fossil-save", "--wait-replicas", "2", "--wait", "2s", mount, "usr", outside=True
+        )
+        assert done.returncode == 10
+        assert "at 1 of 2 peers after 2 s" in done.stderr
+        a("venti", "check", done.stdout.strip())
+    finally:
+        a("fossil-umount", "--discard", mount, outside=True)
