@@ -51,11 +51,11 @@ class Channel:
         """Take bytes from the connection; call `messages` before feeding again."""
         self._frames.feed(data)
 
-    def messages(self) -> list[bytes | bytearray]:
+    def messages(self) -> list[bytes]:
         """Return the messages that came in. RemoteProtocolError ends the channel for good."""
         if self._broken is not None:
             raise RemoteProtocolError(self._broken)
-        out: list[bytes | bytearray] = []
+        out: list[bytes] = []
         try:
             while (body := self._frames.next_body()) is not None:
                 self._take(body, out)
@@ -98,11 +98,11 @@ class Channel:
             raise LocalProtocolError("the handshake is not done")
         return _frame(self._send.encrypt(b""))
 
-    def _take(self, body: memoryview, out: list[bytes | bytearray]) -> None:
+    def _take(self, body: memoryview, out: list[bytes]) -> None:
         if self.peer_ended:
             raise RemoteProtocolError("a message after the end of the stream")
         if self._receive is not None:
-            data = self._receive.decrypt_fast(body)
+            data = self._receive.decrypt(body)
             self.peer_ended = not data
             if data:
                 out.append(data)

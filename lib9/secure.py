@@ -37,13 +37,13 @@ class SecureStream(trio.abc.HalfCloseableStream):
         channel: Channel,
         *,
         verdict_due: bool,
-        ahead: Sequence[bytes | bytearray] = (),
+        ahead: Sequence[bytes] = (),
     ) -> None:
         """Wrap an open channel; `ahead` are messages that came in already."""
         self._transport = transport
         self._channel = channel
         self._verdict_due = verdict_due
-        self._data: bytes | bytearray = b""  # of it, what is behind `_at` was not yet asked for
+        self._data: bytes = b""  # of it, what is behind `_at` was not yet asked for
         self._at = 0
         self._ahead = list(reversed(ahead))
         self._sending = _Turn("another task is sending")
@@ -76,7 +76,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
             self._check_open()
             await self._transport.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return bytes, or b"" after the peer ended the stream.
 
         trio.BrokenResourceError from RemoteProtocolError when the connection was cut or tampered
@@ -124,7 +124,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
         if self._closed:
             raise trio.ClosedResourceError("the stream was closed here")
 
-    def _take(self, size: int) -> bytes | bytearray:
+    def _take(self, size: int) -> bytes:
         data, end = self._data, self._at + size
         if end >= len(data):
             self._data = b""
@@ -139,7 +139,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
         await self._transport.send_all(sealed)
         self._send_broken = False
 
-    async def _next_message(self) -> bytes | bytearray | None:
+    async def _next_message(self) -> bytes | None:
         """Return the next message, None after the peer's end."""
         try:
             while True:
@@ -219,7 +219,7 @@ async def accept(
     channel = Channel(static)
     try:
         with trio.fail_after(HANDSHAKE_SECONDS_MAX):
-            messages: list[bytes | bytearray] = []
+            messages: list[bytes] = []
             while not messages:
                 await _receive(transport, channel)
                 messages = channel.messages()
@@ -249,18 +249,18 @@ async def _receive(transport: trio.abc.Stream, channel: Channel) -> None:
         channel.connection_ended()
 
 
-def _check_silent(messages: list[bytes | bytearray]) -> None:
+def _check_silent(messages: list[bytes]) -> None:
     if messages:
         raise RemoteProtocolError("a message before we named a service")
 
 
-def _service(message: bytes | bytearray) -> str:
+def _service(message: bytes) -> str:
     if len(message) > SERVICE_SIZE_MAX or not message.isascii():
         raise RemoteProtocolError("the first message names no service")
     return message.decode("ascii")
 
 
-def _check_verdict(message: bytes | bytearray) -> None:
+def _check_verdict(message: bytes) -> None:
     if message.startswith(_NO):
         raise Refused(message[len(_NO) :].decode(errors="replace"))
     if message != _YES:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from lib9 import processors
+
 T = TypeVar("T")
 
 
@@ -41,7 +43,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         return function()
     import trio
 
-    return await trio.to_thread.run_sync(function)
+    return await trio.to_thread.run_sync(processors.anywhere(function))
 
 
 async def checkpoint() -> None:

@@ -74,14 +74,20 @@ class Answers:
             case _:
                 raise StoreError("unknown request")
 
-    async def log(self, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
-        """Return the replies to a read of the log, of which there is at least one."""
+    async def log(
+        self, message: wire.ReadLog, waiting: trio.CancelScope
+    ) -> Iterator[wire.LogEntries]:
+        """Return the replies to a read of the log, of which there is at least one.
+
+        Who cancels `waiting` ends the wait for new entries, and it is answered without them.
+        """
         store = self.store
         if not isinstance(store, Log):
             raise StoreError("this store has no log")
         check_before(store, message.start, message.before)
         if message.wait_ms:
-            with trio.move_on_after(min(message.wait_ms, wire.LOG_WAIT_MS_MAX) / 1000):
+            waiting.relative_deadline = min(message.wait_ms, wire.LOG_WAIT_MS_MAX) / 1000
+            with waiting:
                 await store.wait_log(message.start)
         return _log_replies(store, message)
 

@@ -109,7 +109,7 @@ def _used(directory: str) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
-    from fossil_fs.cli.mount import mount, mounting, prepare_point
+    from fossil_fs.cli.mount import mounting, prepare_point, start_here
     from fossil_fs.mounting.places import find_scratch
     from fossil_fs.scratch.errors import ScratchInUse
     from fossil_fs.scratch.place import is_in_use, read_identity
@@ -119,7 +119,7 @@ def _resume(args: argparse.Namespace) -> int:
         raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
     prepare_point(args.mnt)
     identity = read_identity(place)
-    mount(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
+    start_here(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
     return 0
 
 

@@ -75,6 +75,7 @@ class Daemon:
             mounted.served = served
 
         async with trio.open_nursery() as nursery:
+            mounted.background = nursery
             nursery.start_soon(self._end_on_signal)
             nursery.start_soon(self._keep_committed)
             nursery.start_soon(end_halts, mounted)

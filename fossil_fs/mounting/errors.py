@@ -25,3 +25,7 @@ class Found(SpawngridError):
     def __init__(self, text: str, lines: Sequence[str]) -> None:
         super().__init__(text)
         self.lines = lines
+
+
+class NothingBegun(SpawngridError):
+    """The result was asked for of a save that nobody began."""

@@ -7,6 +7,7 @@ import trio
 
 from fossil_fs.control.item import Folder
 from fossil_fs.filesystem import FossilFilesystem
+from fossil_fs.mounting.begun import BegunSave
 from fossil_fs.mounting.control import control_directory
 from fossil_fs.mounting.options import Mounting
 from fossil_fs.scratch.scratch import Scratch
@@ -31,6 +32,8 @@ class Mounted:
         self.control: Folder = control_directory()
         self.discard = mounting.read_only
         self.saving = trio.Lock()  # one save at a time; who ends the mount waits for it
+        self.begun: BegunSave | None = None
+        self.background: trio.Nursery | None = None  # for what outlives a question
         self.over = trio.CancelScope()  # cancelled: the mount ends
         self.started = time.time()
         self.served: Served | None = None

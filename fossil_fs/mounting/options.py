@@ -17,7 +17,11 @@ CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What to mount where. `scratch` exists and names base and store."""
+    """What to mount where. `scratch` exists and names base and store.
+
+    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
+    let them, ids can be mapped, set-id programs and device files are not honoured.
+    """
 
     id: str
     mnt: bytes
@@ -26,21 +30,24 @@ class Mounting:
     allow_other: bool = False
     writeback: bool = False
     control: bytes = CONTROL  # the name of the control directory, b"" for none
+    guests: bool = False
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
     """Return how a tree is mounted. Root's mounts honour setuid and device files, as disks do."""
+    trusted = os.geteuid() == 0 and not mounting.guests
     return MountOptions(
         fsname=identity.base,
         subtype="fossil",
         read_only=mounting.read_only,
-        allow_other=mounting.allow_other,
+        allow_other=mounting.allow_other or mounting.guests,
+        idmapped=mounting.guests,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
         # the kernel holds writes to ctl back too, unless it is told otherwise at each open
         no_open=not (mounting.writeback and mounting.control),
         interruptible=not is_local(identity.store),
         own_inodes=INODE_END,
-        suid=os.geteuid() == 0,
-        dev=os.geteuid() == 0,
+        suid=trusted,
+        dev=trusted,
     )

@@ -15,6 +15,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Final
 
+from lib9.processors import anywhere
+
 DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
 PAGE: Final = 4096
 
@@ -222,7 +224,7 @@ class Remover:
     def remove(self, path: bytes, size: int) -> None:
         """Unlink `path` soon; its `size` bytes are then counted by `freed`."""
         if self._thread is None:
-            self._thread = Thread(target=self._run, name="remover", daemon=True)
+            self._thread = Thread(target=anywhere(self._run), name="remover", daemon=True)
             self._thread.start()
         self._left += 1
         self._queue.put((path, size))

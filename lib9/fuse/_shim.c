@@ -4,9 +4,10 @@
  * fuse_session_receive_buf and fuse_session_process_buf bind to the ones here. Relied on: the kernel's
  * wire format, four prototypes and the public struct fuse_buf of libfuse, unchanged since 3.0.
  *
- * A request that Python takes over is not given to libfuse. Instead libfuse gets a FORGET, which needs no
- * answer; pyfuse3 calls its `forget` handler for it and awaits what that returns. `take` is that handler: it
- * returns the coroutine made for the real request. So handlers run in pyfuse3's tasks, and may wait.
+ * A request that Python takes over is not given to libfuse. Its handler, a coroutine, is run by `serve` in the
+ * task that looks for requests. Where it waits, libfuse gets a FORGET, which needs no answer; pyfuse3 calls
+ * its `forget` handler for it and awaits what that returns. `take` is that handler: it returns the rest of the
+ * coroutine. So handlers run in pyfuse3's tasks, and may wait.
  *
  * wire.c parses requests, answers.c makes answers. All functions run under the GIL, in the thread of the
  * event loop. Compiled with hidden visibility: what is global here is seen by the whole process.
@@ -17,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -26,6 +28,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define COPY_MAX 16384                 /* data up to here is copied into bytes: cheaper than a view */
+#define WINDOW 64                       /* requests from one report of who asks to the next */
+#define LARGE 65536                    /* data of a request or its answer that is worth a processor of its own */
 #define ROOT_ID 1
 
 struct fuse_session;
@@ -41,14 +45,20 @@ static struct fuse_session *session;
 static int active;                          /* requests are taken over; else all goes to libfuse */
 static PyObject *handlers[WIRE_OPCODES];    /* coroutine functions; NULL: libfuse and pyfuse3 do it */
 static int answers[WIRE_OPCODES];           /* an errno that is answered at once; 0: none */
-static PyObject *on_init, *on_interrupt, *on_forget, *caller_class;
+static PyObject *on_init, *on_interrupt, *on_forget, *on_wait, *caller_class;
 static unsigned long long counts[WIRE_OPCODES];
 static PyObject *request_buffer;            /* a bytearray; replaced while someone holds a view of it */
 static ssize_t request_size;                /* of a request that `fill` has read already; else 0 */
+static size_t foreign_size;                 /* of a request that is left to libfuse; else 0 */
 static int request_error;
-static PyObject *pending;                   /* the coroutine of the request being dispatched */
+static PyObject *pending;                   /* what is left of a handler that waits, for pyfuse3 to await */
+static PyObject *on_window;                 /* told who asked, every WINDOW requests; NULL: nobody wants to know */
+static uint32_t window_pid;
+static unsigned window_size, window_same;
 static PyObject *last_caller;
 static uint32_t last_uid, last_gid, last_pid;
+
+enum outcome { DONE, WAITS, NOT_OURS, FAILED }; /* FAILED: an exception is set */
 
 /* ---- the real libfuse, wherever pyfuse3 got it from ---- */
 
@@ -116,8 +126,23 @@ static int fresh_buffer(void)
     return request_buffer != NULL;
 }
 
-/* Try up to `times` times to read a request without waiting; 1: `request_size` or `request_error` is set. */
-static int fill(int times)
+static int is_passing(int error)
+{
+    return error == EAGAIN || error == EINTR || error == ENOENT; /* the last: it was withdrawn */
+}
+
+/* Wait once, for as long as `patience_us` says; 1: there may be a request. */
+static int wait_for(int fd, int *patience_us)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    struct timespec limit = {.tv_nsec = *patience_us * 1000L};
+    *patience_us = 0;
+    return ppoll(&one, 1, &limit, NULL) > 0;
+}
+
+/* Look up to `times` times for a request, and wait for one up to `patience_us` microseconds if there is none.
+ * 1: `request_size` or `request_error` is set. */
+static int fill(int times, int patience_us)
 {
     int fd = find_fd();
     if (request_size || request_error)
@@ -128,16 +153,14 @@ static int fill(int times)
     ssize_t got = -1;
     int error = EAGAIN;
     Py_BEGIN_ALLOW_THREADS
-    while (times-- > 0) {
+    do {
         got = read(fd, memory, REQUEST_MAX);
         error = got < 0 ? errno : 0;
-        if (error != EAGAIN && error != ENOENT && error != EINTR) /* ENOENT: it was withdrawn */
-            break;
-    }
+    } while (is_passing(error) && (--times > 0 || (patience_us && wait_for(fd, &patience_us))));
     Py_END_ALLOW_THREADS
     if (got > 0)
         request_size = got;
-    else if (error == EAGAIN || error == ENOENT || error == EINTR)
+    else if (is_passing(error))
         return 0;
     else
         request_error = error ? error : ENODEV;
@@ -160,11 +183,13 @@ EXPORT int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *bu
         return receive ? receive(se, buffer) : -EIO;
     }
     PyGILState_STATE gil = PyGILState_Ensure();
-    int result = fill(1) ? 0 : -EINTR; /* pyfuse3 then waits and comes again */
+    int result = pending || foreign_size || fill(1, 0) ? 0 : -EINTR; /* pyfuse3 then waits and comes again */
     PyErr_Clear();
     PyGILState_Release(gil);
     if (result)
         return result;
+    if (pending || foreign_size)
+        return 1;
     if (request_error) {
         int error = request_error;
         request_error = 0;
@@ -292,38 +317,101 @@ static void carry(struct fuse_session *se, process_function *process)
     }
 }
 
-/* 1: done with, 0: for libfuse */
-static int dispatch(struct fuse_session *se, process_function *process, const struct wire_request *request)
+/* Run a handler until it is done or waits for the first time; then the rest of it is `pending`. */
+static enum outcome run(PyObject *coroutine)
+{
+    PyObject *said = NULL;
+    enum outcome outcome = DONE;
+    PySendResult sent = PyIter_Send(coroutine, Py_None, &said);
+    if (sent == PYGEN_NEXT) {
+        pending = PyObject_CallFunctionObjArgs(on_wait, coroutine, said, NULL);
+        outcome = pending ? WAITS : FAILED;
+    } else if (sent == PYGEN_ERROR) {
+        outcome = FAILED;
+    }
+    Py_XDECREF(said);
+    return outcome;
+}
+
+static enum outcome call(const struct wire_request *request, int at_once)
+{
+    PyObject *coroutine = call_handler(request);
+    if (!coroutine) {
+        PyErr_WriteUnraisable(handlers[request->opcode]);
+        send_error(request->unique, EIO);
+        return DONE;
+    }
+    if (!at_once) {
+        pending = coroutine;
+        return WAITS;
+    }
+    enum outcome outcome = run(coroutine);
+    Py_DECREF(coroutine);
+    return outcome;
+}
+
+static enum outcome dispatch(const struct wire_request *request, int at_once)
 {
     uint32_t opcode = request->opcode;
-    if (opcode == WIRE_INIT) {
-        answer_init(request);
-        return 0;
-    }
     if (opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET) {
         forget(request);
-        return 1;
+        return DONE;
     }
     if (opcode == WIRE_INTERRUPT) {
         call_quietly(on_interrupt, "K", request->numbers[0], 0);
-        return 1;
+        return DONE;
     }
     if (answers[opcode]) {
         send_error(request->unique, answers[opcode]);
-        return 1;
+        return DONE;
     }
-    if (!handlers[opcode])
-        return 0;
-    pending = call_handler(request);
-    if (!pending) {
-        PyErr_WriteUnraisable(handlers[opcode]);
-        send_error(request->unique, EIO);
-        return 1;
-    }
-    carry(se, process);
-    return 1;
+    return handlers[opcode] ? call(request, at_once) : NOT_OURS;
 }
 
+/* Count the requests that follow one of the same thread and are small; tell of them from time to time. */
+static void note_caller(const struct wire_request *request)
+{
+    int large = request->data.size >= LARGE || (request->opcode == WIRE_READ && request->numbers[2] >= LARGE);
+    window_same += request->pid == window_pid && !large;
+    window_pid = request->pid;
+    if (++window_size < WINDOW)
+        return;
+    call_quietly(on_window, "KK", window_pid, window_same);
+    window_size = window_same = 0;
+}
+
+/* Do what the request in request_buffer asks for. NOT_OURS leaves it there for libfuse. */
+static enum outcome answer(int at_once)
+{
+    struct wire_request request;
+    PyObject *held = Py_NewRef(request_buffer); /* a handler may let another request be read */
+    size_t size = (size_t)request_size;
+    request_size = 0;
+    enum wire_verdict verdict = wire_parse((const uint8_t *)PyByteArray_AS_STRING(held), size, &request);
+    enum outcome outcome = NOT_OURS;
+    if (verdict != WIRE_NO_HEADER && request.opcode < WIRE_OPCODES)
+        counts[request.opcode]++;
+    if (verdict == WIRE_MALFORMED) {
+        if (!is_silent(request.opcode))
+            send_error(request.unique, EINVAL);
+        outcome = DONE;
+    } else if (verdict == WIRE_NO_HEADER) {
+        outcome = DONE;
+    } else if (verdict == WIRE_OK) {
+        if (on_window && !is_silent(request.opcode))
+            note_caller(&request);
+        if (request.opcode == WIRE_INIT)
+            answer_init(&request);
+        else
+            outcome = dispatch(&request, at_once);
+    }
+    if (outcome == NOT_OURS)
+        foreign_size = size;
+    Py_DECREF(held);
+    return outcome;
+}
+
+/* After receive_buf: hand on what waits, or what is libfuse's; or else answer the request that came. */
 EXPORT void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *buffer)
 {
     process_function *process = (process_function *)real("fuse_session_process_buf");
@@ -333,23 +421,18 @@ EXPORT void fuse_session_process_buf(struct fuse_session *se, const struct fuse_
         process(se, buffer);
         return;
     }
-    struct wire_request request;
-    const uint8_t *bytes = (const uint8_t *)PyByteArray_AS_STRING(request_buffer);
-    size_t size = (size_t)request_size;
-    request_size = 0;
     PyGILState_STATE gil = PyGILState_Ensure();
-    PyObject *held = Py_NewRef(request_buffer); /* a handler may let another request be read */
-    enum wire_verdict verdict = wire_parse(bytes, size, &request);
-    if (verdict != WIRE_NO_HEADER && request.opcode < WIRE_OPCODES)
-        counts[request.opcode]++;
-    if (verdict == WIRE_MALFORMED) {
-        if (!is_silent(request.opcode))
-            send_error(request.unique, EINVAL);
-    } else if (verdict == WIRE_UNKNOWN || (verdict == WIRE_OK && !dispatch(se, process, &request))) {
-        struct fuse_buf whole = {.size = size, .mem = (void *)bytes, .fd = -1};
+    if (!pending && !foreign_size)
+        answer(0); /* what the handler raises is for who awaits it */
+    if (pending) {
+        carry(se, process);
+    } else if (foreign_size) {
+        struct fuse_buf whole = {.size = foreign_size, .mem = PyByteArray_AS_STRING(request_buffer), .fd = -1};
+        foreign_size = 0;
+        PyObject *held = Py_NewRef(request_buffer);
         process(se, &whole);
+        Py_DECREF(held);
     }
-    Py_DECREF(held);
     PyGILState_Release(gil);
 }
 
@@ -366,25 +449,42 @@ static PyObject *py_take(PyObject *self, PyObject *forgotten)
     return taken;
 }
 
-static PyObject *py_fill(PyObject *self, PyObject *times)
+/* serve(requests, looks, patience_us): answer up to so many requests that come one after the other.
+ * -> whether pyfuse3 has something to do: a handler that waits, a request for libfuse, the end. */
+static PyObject *py_serve(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
-    long many = PyLong_AsLong(times);
-    if (PyErr_Occurred())
-        return NULL;
-    int found = active && fill((int)many);
-    return PyErr_Occurred() ? NULL : PyBool_FromLong(found);
+    long numbers[3];
+    for (int i = 0; i < 3; i++) {
+        numbers[i] = i < count ? PyLong_AsLong(args[i]) : 0;
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    while (active && numbers[0]-- > 0) {
+        if (!fill((int)numbers[1], (int)numbers[2]))
+            break;
+        if (request_error)
+            Py_RETURN_TRUE;
+        enum outcome outcome = answer(1);
+        if (outcome == FAILED)
+            return NULL;
+        if (outcome != DONE)
+            Py_RETURN_TRUE;
+    }
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_False);
 }
 
 static PyObject *py_activate(PyObject *self, PyObject *args)
 {
-    PyObject *init, *interrupt, *forget_one, *caller;
-    if (!PyArg_ParseTuple(args, "OOOO", &init, &interrupt, &forget_one, &caller))
+    PyObject *init, *interrupt, *forget_one, *wait, *caller;
+    if (!PyArg_ParseTuple(args, "OOOOO", &init, &interrupt, &forget_one, &wait, &caller))
         return NULL;
     Py_XSETREF(on_init, Py_NewRef(init));
     Py_XSETREF(on_interrupt, Py_NewRef(interrupt));
     Py_XSETREF(on_forget, Py_NewRef(forget_one));
+    Py_XSETREF(on_wait, Py_NewRef(wait));
     Py_XSETREF(caller_class, Py_NewRef(caller));
     request_size = request_error = 0;
+    foreign_size = 0;
     active = 1;
     Py_RETURN_NONE;
 }
@@ -401,9 +501,18 @@ static PyObject *py_deactivate(PyObject *self, PyObject *unused)
     Py_CLEAR(on_init);
     Py_CLEAR(on_interrupt);
     Py_CLEAR(on_forget);
+    Py_CLEAR(on_wait);
+    Py_CLEAR(on_window);
     Py_CLEAR(caller_class);
     Py_CLEAR(last_caller);
     Py_CLEAR(request_buffer);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_watch(PyObject *self, PyObject *watcher)
+{
+    Py_XSETREF(on_window, watcher == Py_None ? NULL : Py_NewRef(watcher));
+    window_size = window_same = 0;
     Py_RETURN_NONE;
 }
 
@@ -447,12 +556,13 @@ static PyObject *py_counts(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"activate", py_activate, METH_VARARGS, "activate(on_init, on_interrupt, on_forget, caller)"},
+    {"activate", py_activate, METH_VARARGS, "activate(on_init, on_interrupt, on_forget, on_wait, caller)"},
     {"deactivate", py_deactivate, METH_NOARGS, "all requests go to libfuse again"},
     {"handle", py_handle, METH_VARARGS, "handle(opcode, coroutine function | errno)"},
     {"bound", py_bound, METH_NOARGS, "whether pyfuse3's session went through here"},
     {"counts", py_counts, METH_NOARGS, "{opcode: requests seen}"},
-    {"fill", py_fill, METH_O, "fill(times): try that often to read a request; whether there is one"},
+    {"serve", FAST(py_serve), METH_FASTCALL, "serve(requests, looks, patience_us) -> whether pyfuse3 has to"},
+    {"watch", py_watch, METH_O, "watch(callable(pid, same) | None): who asks"},
     {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
     {0},
 };

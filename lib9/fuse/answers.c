@@ -477,8 +477,6 @@ static PyObject *py_notify_poll(PyObject *self, PyObject *handle)
     return PyLong_FromLong(send_answer(0, 1, iov, 2));
 }
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-
 PyMethodDef answer_methods[] = {
     {"reply_error", FAST(py_reply_error), METH_FASTCALL, "(unique, errno)"},
     {"reply_entry", FAST(py_reply_entry), METH_FASTCALL, "(unique, attributes)"},

@@ -9,6 +9,8 @@
 
 #define REQUEST_MAX ((1 << 20) + 4096) /* max_write of our INIT answer, and the headers */
 
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
 extern int session_fd; /* -1: no session */
 extern PyMethodDef answer_methods[];
 

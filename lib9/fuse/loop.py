@@ -1,20 +1,24 @@
 """What pyfuse3's loop uses of trio, with fewer trips through trio's scheduler.
 
 The loop's tasks take turns at the descriptor under a lock. As pyfuse3 has it each request costs a
-checkpoint for the lock and one for the descriptor. Here a task that answered a request without waiting
-goes on with the next one at once: the lock is taken without a checkpoint, and the next request is looked
-for a while before trio waits for it. Every `_TURN` requests a true checkpoint lets other tasks run.
-Nothing here blocks: a task that sees no request waits in trio, where an idle mount costs nothing.
+checkpoint for the lock, one for the descriptor and a walk through libfuse. Here whoever has the lock
+answers requests by the dozen, as long as they come and their handlers need not wait. A handler that
+waits is left to pyfuse3, which awaits the rest of it, and another task takes its turn. After `TURN`
+requests a true checkpoint lets other tasks run. Where no request is to be seen for a while, the task
+waits in trio, where an idle mount costs nothing.
 """
 
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Coroutine, Generator
+from types import TracebackType, coroutine
 from typing import Any
 
 import trio
 
-_TURN = 16
-SPINS = 60  # looks at an empty queue, about 0.3 us each: the time a busy client needs to ask again
+from lib9.fuse.follow import Follower
+
+TURN = 64  # requests answered before others get the loop
+
+Serve = Callable[[int, int, int], bool]
 
 
 class TurnLock:
@@ -43,31 +47,43 @@ class TurnLock:
         self._parked.unpark()
 
 
-class _Lowlevel:
-    """trio.lowlevel, with a wait_readable that first looks for itself."""
+@coroutine
+def going_on(handler: Coroutine[Any, Any, None], said: object) -> Generator[object, object, None]:
+    """Await the rest of a handler that was begun and has yielded `said` to the scheduler."""
+    try:
+        while True:
+            try:
+                sent = yield said
+            except BaseException as error:  # noqa: BLE001 it is the handler's to take
+                said = handler.throw(error)
+            else:
+                said = handler.send(sent)
+    except StopIteration:
+        return
 
-    def __init__(self, fill: Callable[[int], bool], spins: int) -> None:
-        self._fill = fill
-        self._spins = spins
-        self._count = 0
+
+class _Lowlevel:
+    """trio.lowlevel, with a wait_readable that first answers what is there."""
+
+    def __init__(self, serve: Serve, follower: Follower) -> None:
+        self._serve = serve
+        self._follower = follower
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
     async def wait_readable(self, descriptor: int) -> None:
-        self._count += 1
-        if self._count % _TURN and self._fill(self._spins):
-            return
-        await trio.lowlevel.wait_readable(descriptor)
+        if not self._serve(TURN, *self._follower.waiting):
+            await trio.lowlevel.wait_readable(descriptor)
 
 
 class LoopTrio:
-    """Stands for the module `trio` in pyfuse3; `fill(n)` looks n times for a request."""
+    """Stands for the module `trio` in pyfuse3; `serve` is the shim's."""
 
     Lock = TurnLock
 
-    def __init__(self, fill: Callable[[int], bool], spins: int = SPINS) -> None:
-        self.lowlevel = _Lowlevel(fill, spins)
+    def __init__(self, serve: Serve, follower: Follower) -> None:
+        self.lowlevel = _Lowlevel(serve, follower)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)

@@ -17,11 +17,12 @@ import trio
 from lib9.fuse import hello, mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
+from lib9.fuse.follow import Follower
 from lib9.fuse.gate import Gate
 from lib9.fuse.interface import Caller, MountOptions, Operations
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
-from lib9.fuse.loop import LoopTrio
+from lib9.fuse.loop import LoopTrio, going_on
 from lib9.fuse.raw import RawHandlers
 from lib9.fuse.stock import StockHandlers
 from lib9.latencies import Latencies
@@ -156,7 +157,7 @@ async def _session(
                 served.gate,
                 served.latencies,
             )
-            _use_shim(bridge, handlers, raw, options, milestones)
+            _use_shim(stack, bridge, handlers, raw, options, milestones)
             os.set_blocking(attached.descriptor, False)
         yield served
 
@@ -173,6 +174,7 @@ def _working_shim() -> ModuleType | None:
 
 
 def _use_shim(
+    stack: ExitStack,
     bridge: ModuleType,
     handlers: StockHandlers,
     raw: RawHandlers,
@@ -183,10 +185,13 @@ def _use_shim(
         milestones.said_hello.set()
         return hello.init_answer(minor, offered, options)
 
-    bridge.activate(on_init, raw.interrupt, raw.forget, Caller)
+    bridge.activate(on_init, raw.interrupt, raw.forget, going_on, Caller)
     raw.register()
     handlers.forget = bridge.take  # type: ignore[method-assign]
-    pyfuse3.trio = LoopTrio(bridge.fill)  # type: ignore[attr-defined]
+    follower = Follower()
+    bridge.watch(follower.decide)
+    stack.callback(follower.end)
+    pyfuse3.trio = LoopTrio(bridge.serve, follower)  # type: ignore[attr-defined]
 
 
 async def _leave(point: bytes, ended: trio.Event) -> None:

@@ -10,6 +10,10 @@ from lib9.sizes import format_size
 from venti_store.cli.address import add_store_option, store_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from replicator.follower import Hole
+    from replicator.following import Progress
     from replicator.info import InfoFile
     from replicator.positions import Direction
     from replicator.step import Outcome
@@ -129,7 +133,7 @@ async def _step(
         await here.aclose()
 
 
-def _progress(what: str):  # type: ignore[no-untyped-def]
+def _progress(what: str) -> "Callable[[Progress], None]":
     """Return what shows how far it is, on a terminal only."""
     import time
 
@@ -137,7 +141,7 @@ def _progress(what: str):  # type: ignore[no-untyped-def]
         return lambda _: None
     shown = 0.0
 
-    def show(progress) -> None:  # type: ignore[no-untyped-def]
+    def show(progress: "Progress") -> None:
         nonlocal shown
         now = time.monotonic()
         if now - shown >= 0.2 or progress.caught_up:
@@ -184,7 +188,7 @@ def _report(args: argparse.Namespace, peer: str, way: str, outcome: "Outcome") -
     sys.stderr.write(f"ventiprog: {way} {peer}: {told}{left}\n")
 
 
-def _hole(hole) -> str:  # type: ignore[no-untyped-def]
+def _hole(hole: "Hole") -> str:
     from venti_store.score import format_score
     from venti_store.stores.messages import kind_name
 

@@ -432,7 +432,7 @@ def wrong_length(event):
 
 def too_many(event):
     while True:
-        yield raw(event.tag, wire.Blocks(1, (b"x" * 100_000,)))
+        yield raw(event.tag, wire.Blocks(1, tuple(block.data for block in BLOCKS[:2])))
 
 
 def endless_frame(event):

@@ -91,17 +91,17 @@ class RemoteStore:
         return store
 
     @property
+    def has_log(self) -> bool:
+        """Whether the server that was last spoken to has a log, names and statistics."""
+        return self._session is not None and self._session.version.native
+
+    @property
     def trouble(self) -> str:
         session = self._session
         if session is not None and session.alive:
             return ""
         lost = None if session is None else session.failure
         return self._last_failure if lost is None else str(lost)
-
-    @property
-    def has_log(self) -> bool:
-        """Whether the server that was last spoken to has a log, names and statistics."""
-        return self._session is not None and self._session.version.native
 
     # reading
 
@@ -116,10 +116,12 @@ class RemoteStore:
             else:
                 missing.append(key)
 
-        def take(session: Session, part: tuple[Key, ...], replies: list[wire.Reply]) -> None:
-            self._check_reply(session, replies[-1])
-            for key, block in zip(part, requests.blocks(replies), strict=True):
+        def take(session: Session, part: Sequence[Key], reply: wire.Reply) -> int:
+            self._check_reply(session, reply)
+            blocks = requests.blocks(reply)
+            for key, block in zip(part, blocks, strict=False):
                 found[key] = self._checked(key.score, key.kind, block)
+            return len(blocks)
 
         await self._gather(missing, requests.reads, take)
         return [found[key] for key in keys]
@@ -129,12 +131,13 @@ class RemoteStore:
         for key in dict.fromkeys(keys):
             here[key] = self._is_nothing(key) or key in self._unsynced
 
-        def take(session: Session, part: tuple[Key, ...], replies: list[wire.Reply]) -> None:
-            flags = requests.presence(replies[-1])
+        def take(session: Session, part: Sequence[Key], reply: wire.Reply) -> int:
+            flags = requests.presence(reply)
             if flags is None:
-                self._check_reply(session, replies[-1])
-                return
-            here.update(zip(part, flags, strict=True))
+                self._check_reply(session, reply)
+                return 0
+            here.update(zip(part, flags, strict=False))
+            return len(flags)
 
         await self._gather(
             [key for key, is_here in here.items() if not is_here], requests.haves, take
@@ -280,10 +283,14 @@ class RemoteStore:
         self,
         keys: Sequence[Key],
         asks: Callable[[wire.Version, Sequence[Key]], Iterable[requests.Asked]],
-        take: Callable[[Session, tuple[Key, ...], list[wire.Reply]], None],
+        take: Callable[[Session, Sequence[Key], wire.Reply], int],
     ) -> None:
-        """Ask for `keys` in several requests, some at a time; each has the whole deadline."""
-        left = list(keys)
+        """Ask for `keys` in several requests, some at a time; each has the whole deadline.
+
+        `take` gets each reply as it comes, with what its request has left of its keys, and returns
+        how many of them it answers: the next reply is on its way meanwhile.
+        """
+        left = deque(keys)
         while left:
             with self._deadline():
                 session = await self._ready()
@@ -296,9 +303,11 @@ class RemoteStore:
                         while len(under_way) < ahead and (asked := next(todo, None)):
                             under_way.append((asked[0], await session.begin(asked[1])))
                         part, call = under_way.popleft()
-                        replies = await call.wait()
-                    take(session, part, replies)
-                    del left[: len(part)]
+                        while (reply := await call.next()) is not None:
+                            count = take(session, part, reply)
+                            part = part[count:]
+                            for _ in range(count):
+                                left.popleft()
                 self._backoff_seconds = 0
             except SessionLost as lost:
                 self._last_failure = str(lost)
