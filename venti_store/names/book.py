@@ -122,7 +122,11 @@ class Book:
 
     async def refresh(self) -> None:
         async with self._folder.locked():
-            await self._caught_up()
+            page = await self._caught_up()
+            waiting = self._waiting()
+            left = [each for each in waiting if not _has(page, each.record)]
+            if len(left) != len(waiting):
+                await self._write_waiting(left)
 
     # making records
 
@@ -429,6 +433,10 @@ def _full(page: Page, full: str, *, must: bool = True) -> list[Named]:
     if must and not found:
         raise NoSuchName(f"{full}: no such name")
     return found
+
+
+def _has(page: Page, record: Record) -> bool:
+    return any(numbered.record == record for numbered in page.records(record.name))
 
 
 def _only(names: list[Named], record: Record) -> Named:

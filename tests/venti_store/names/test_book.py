@@ -148,6 +148,19 @@ async def test_records_of_another_node_wait_for_their_blocks() -> None:
     assert sto2.records() == sto1.records()[::-1]
 
 
+async def test_what_waited_and_came_into_the_log_another_way_waits_no_more() -> None:
+    sto1, sto2 = Node(STO1), Node(STO2)
+    for word in ("one", "two"):
+        score = await put_tree(sto1.store, word)
+        await sto1.book.record(word, score, **GLENDA)
+    await carried(sto1, sto2)
+    assert len(sto2.book.pending()) == 2
+    await put_tree(sto2.store, "one")
+    await sto2.store.append_names(sto1.records()[:1])  # as a follower does
+    await sto2.book.refresh()
+    assert [v.label for v in sto2.book.pending()] == [sto1.book.find("two", "glenda").full]
+
+
 async def test_judging_changes_nothing() -> None:
     sto1, sto2 = Node(STO1), Node(STO2)
     await sto1.book.record("usr", await put_tree(sto1.store, "one"), **GLENDA)
