@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
 from lib9.errors import SpawngridError
 from lib9.faults import fault
 from lib9.keys import BadKey, Identity
-from lib9.waiting import in_thread
+from lib9.waiting import in_thread, in_trio
 from venti_store.errors import CorruptBlock
 from venti_store.hashtree.closure import Hole, holes_below
 from venti_store.interfaces import LogRecord
@@ -73,6 +74,7 @@ class Book:
         self._head = head_of(store.store_id, stamp)
         self._page = Page.empty(self._head)
         self._read: Signature | None = None  # of the file that `_page` is
+        self._doubtful: list[bytes] = []  # given to the store, which did not say that it has them
         self._torn = False  # it ends within a line, of a process that was killed
 
     # reading
@@ -154,7 +156,7 @@ class Book:
             raise RootIncomplete(f"{format_score(score)} gets no name: {_missing(holes)}")
         fault("names.whole")
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready()
             mine = [n.full for n in sorted(page.names(name), key=by_time) if n.owner == user]
             times = [r.record.time for r in page.records(name) if r.record is not None]
             record = Record(
@@ -174,7 +176,7 @@ class Book:
 
     async def forget(self, text: str, *, user: str, comment: str = "", now_us: int) -> Named:
         async with self._folder.locked():
-            await self._caught_up()
+            await self._ready()
             named = self._own(text, user)
             await self._append_own(self._about(named, Action.FORGET, now_us, comment=comment))
         return named
@@ -182,7 +184,7 @@ class Book:
     async def share(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            await self._caught_up()
+            await self._ready()
             named = self._own(text, user)
             if to not in named.shared:
                 await self._append_own(self._about(named, Action.SHARE, now_us, to=to))
@@ -191,7 +193,7 @@ class Book:
     async def unshare(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready()
             named = self._own(text, user)
             if to not in named.shared:
                 raise NoSuchName(f"{named.full}: not shared with {to}")
@@ -259,7 +261,7 @@ class Book:
         fault("names.judged")
         ready = [s for _, s, v in judged if s is not None and v.state is State.RECORDED]
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready()
             await self._keep([(data, verdict) for data, _, verdict in judged])
             numbers = await self._append(ready)
             await self._settle(ready)
@@ -336,10 +338,27 @@ class Book:
         """Append records to the log and show them; return their numbers by their bytes."""
         if not records:
             return {}
-        numbers = await self._store.append_names([signed.data for signed in records])
-        fault("names.appended")
-        await self._caught_up()
-        return {s.data: number for s, number in zip(records, numbers, strict=True)}
+        data = [signed.data for signed in records]
+        self._doubtful += data
+        with _shielded():
+            # a record that was given to the store and not waited for would have a number of its own,
+            # which the next one would be given too
+            numbers = await self._store.append_names(data)
+            del self._doubtful[-len(data) :]
+            fault("names.appended")
+            await self._caught_up()
+        return dict(zip(data, numbers, strict=True))
+
+    async def _ready(self) -> Page:
+        """Bring the file up to the log, and the log to what it may have taken in spite of an error.
+
+        A store without space keeps what it was given and may find space later; then the record counts.
+        """
+        if self._doubtful:
+            with _shielded():
+                await self._store.append_names(self._doubtful)
+                self._doubtful = []
+        return await self._caught_up()
 
     async def _caught_up(self) -> Page:
         """Bring the file up to the log, from nothing if it is damaged or not this log's."""
@@ -409,6 +428,14 @@ class Book:
         except (BadNameRecord, BadSignature, UnknownOrigin) as why:
             log.warning("%s", why)
             return Numbered(record.number, None, str(why).replace("\n", " "))
+
+
+def _shielded() -> AbstractContextManager[object]:
+    if not in_trio():
+        return nullcontext()
+    import trio
+
+    return trio.CancelScope(shield=True)
 
 
 def _missing(holes: Sequence[Hole]) -> str:

@@ -1,4 +1,6 @@
+import errno
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from tests.venti_store.names.kit import (
     signed,
 )
 from tests.venti_store.names.stores import Node, put_tree, tree
+from venti_store.errors import StoreFull
 from venti_store.interfaces import Key
 from venti_store.kind import Kind
 from venti_store.names import waiting
@@ -191,6 +194,8 @@ async def test_what_is_not_to_be_trusted_stays_out() -> None:
     assert [v.state for v in await sto2.another(knows).retry()] == [State.RECORDED]
     assert len(sto2.records()) == 2
     assert (await sto1.book.take([])) == []
+    assert [v.state for v in await sto1.book.take([good + good])] == [State.REFUSED]
+    assert sto1.book.pending() == []
 
 
 async def test_what_came_into_the_log_past_the_book_is_verified_before_it_is_shown() -> None:
@@ -350,3 +355,69 @@ async def test_a_pending_record_says_what_it_waits_for_to_ndbquery() -> None:
     assert text.startswith(f"scorename={record.full} rootscore=")
     assert "\tstate=pending why=" in text
     assert f'\tmissing=vac:{record.score.hex()} kind=1 why="not here"\n' in text
+
+
+async def test_a_full_store_takes_no_name_and_no_number_is_used_twice() -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    append_names = node.store.append_names
+    kept: list[bytes] = []
+
+    async def full(records: Sequence[bytes]) -> list[int]:
+        kept[:] = records  # as a store does: it may find space later
+        raise StoreFull("no space")
+
+    node.store.append_names = full
+    for _ in range(2):
+        with pytest.raises(StoreFull):
+            await node.book.record("usr", score, **GLENDA)
+    assert node.book.names() == []
+
+    async def roomy(records: Sequence[bytes]) -> list[int]:
+        await append_names(kept)
+        return await append_names(records)
+
+    node.store.append_names = roomy
+    named = await node.book.record("usr", score, **GLENDA)
+    assert named.seq == 2
+    assert len(node.book.names()) == 2
+    assert View(unpack(data)[0] for data in node.records()).conflicts() == []
+
+
+async def test_a_full_disk_beside_the_store_only_delays_what_is_shown() -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    await node.book.refresh()
+    append, replace_ = node.folder.append, node.folder.replace
+
+    async def full(name: str, data: bytes) -> None:
+        await replace_(name, node.folder.read(name) + data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "no space")
+
+    node.folder.append = node.folder.replace = full
+    with pytest.raises(OSError, match="no space"):
+        await node.book.record("usr", score, **GLENDA)
+    node.folder.append, node.folder.replace = append, replace_
+    other = node.another()
+    await other.refresh()
+    assert [n.seq for n in other.names()] == [1]
+    assert (await other.record("usr", score, **GLENDA)).seq == 2
+
+
+async def test_who_is_cancelled_while_it_records_leaves_all_or_nothing() -> None:
+    import trio
+
+    node = Node()
+    score = await put_tree(node.store, "one")
+    append_names = node.store.append_names
+    scope = trio.CancelScope()
+
+    async def cancelled(records: Sequence[bytes]) -> list[int]:
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+        return await append_names(records)
+
+    node.store.append_names = cancelled
+    with scope:
+        await node.book.record("usr", score, **GLENDA)
+    assert len(node.book.names()) == len(node.records()) == 1
