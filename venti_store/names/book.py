@@ -156,7 +156,7 @@ class Book:
             raise RootIncomplete(f"{format_score(score)} gets no name: {_missing(holes)}")
         fault("names.whole")
         async with self._folder.locked():
-            page = await self._ready()
+            page = await self._ready(name)
             mine = [n.full for n in sorted(page.names(name), key=by_time) if n.owner == user]
             times = [r.record.time for r in page.records(name) if r.record is not None]
             record = Record(
@@ -176,7 +176,7 @@ class Book:
 
     async def forget(self, text: str, *, user: str, comment: str = "", now_us: int) -> Named:
         async with self._folder.locked():
-            await self._ready()
+            await self._ready(text)
             named = self._own(text, user)
             await self._append_own(self._about(named, Action.FORGET, now_us, comment=comment))
         return named
@@ -184,7 +184,7 @@ class Book:
     async def share(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            await self._ready()
+            await self._ready(text)
             named = self._own(text, user)
             if to not in named.shared:
                 await self._append_own(self._about(named, Action.SHARE, now_us, to=to))
@@ -193,7 +193,7 @@ class Book:
     async def unshare(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            page = await self._ready()
+            page = await self._ready(text)
             named = self._own(text, user)
             if to not in named.shared:
                 raise NoSuchName(f"{named.full}: not shared with {to}")
@@ -349,30 +349,45 @@ class Book:
             await self._caught_up()
         return dict(zip(data, numbers, strict=True))
 
-    async def _ready(self) -> Page:
+    async def _ready(self, text: str = "") -> Page:
         """Bring the file up to the log, and the log to what it may have taken in spite of an error.
 
         A store without space keeps what it was given and may find space later; then the record counts.
+        Of the words that `text` may mean all records are there to be read: a file that somebody
+        changed is made again.
         """
         if self._doubtful:
             with _shielded():
                 await self._store.append_names(self._doubtful)
                 self._doubtful = []
-        return await self._caught_up()
+        page = await self._caught_up()
+        try:
+            for word in lookup.words_of(parse_reference(text)) if text else ():
+                page.records(word)
+        except BadNameRecord as error:
+            log.warning("%s: it is made again", error)
+            page = await self._written(Page.empty(self._head), anew=True)
+        return page
 
     async def _caught_up(self) -> Page:
         """Bring the file up to the log, from nothing if it is damaged or not this log's."""
         page = self.page()
         known = not self._torn and page.is_sound() and self._is_of_this_log(page)
-        old = page if known else Page.empty(self._head)
+        try:
+            return await self._written(page if known else Page.empty(self._head), anew=not known)
+        except BadNameRecord as error:
+            log.warning("%s: it is made again", error)
+            return await self._written(Page.empty(self._head), anew=True)
+
+    async def _written(self, old: Page, *, anew: bool) -> Page:
+        """Write what the log has behind `old`; BadNameRecord if a line of that was changed."""
         new = await in_thread(lambda: self._extended(old))
-        if known and new is old:
-            return page
-        text = new.text.encode(errors="surrogateescape")
-        if known and new.text.startswith(old.text):
+        if new is old and not anew:
+            return old
+        if not anew and new.text.startswith(old.text):
             await self._folder.append(SCORENAMES, new.text[len(old.text) :].encode())
         else:
-            await self._folder.replace(SCORENAMES, text)
+            await self._folder.replace(SCORENAMES, new.text.encode(errors="surrogateescape"))
         fault("names.shown")
         self._page, self._read, self._torn = new, self._folder.signature(SCORENAMES), False
         return new
@@ -385,7 +400,10 @@ class Book:
             record = next(iter(self._store.names(page.number)), None)
         except CorruptBlock:
             return False
-        return record is not None and page.last() == self._accepted(record)
+        try:
+            return record is not None and page.last() == self._accepted(record)
+        except BadNameRecord:
+            return False
 
     def _extended(self, page: Page) -> Page:
         batch: list[Numbered] = []

@@ -231,6 +231,24 @@ async def test_the_file_is_made_again_from_the_log(damage: bytes | None) -> None
     assert node.folder.files[SCORENAMES] == before
 
 
+@pytest.mark.parametrize("line", [1, 2, 3, 4])
+@pytest.mark.parametrize("change", ["seq=", "time=2", "user=", "number=", "with="])
+async def test_a_line_that_somebody_changed_costs_nothing(line: int, change: str) -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    for _ in range(3):
+        await node.book.record("usr", score, **GLENDA)
+    await node.book.share("usr~1", "*", **GLENDA)
+    lines = node.folder.files[SCORENAMES].decode().splitlines(keepends=True)
+    lines[line] = lines[line].replace(change, "x" + change + "?")
+    await node.folder.replace(SCORENAMES, "".join(lines).encode())
+    named = await node.another().record("usr", score, **GLENDA)
+    await node.another().share("usr~2", "rob", **GLENDA)
+    book = node.another()
+    assert (named.seq, len(book.names())) == (5, 4)
+    assert book.names() == View(unpack(data)[0] for data in node.records()).visible()
+
+
 async def test_a_store_that_was_set_back_takes_its_names_back() -> None:
     node, older = Node(), Node()
     score = await put_tree(node.store, "one")
