@@ -1,32 +1,23 @@
 """What follows from a request of a user. Pure; see `dispatch`, which hears the cpu nodes too."""
 
-RESEND_SECONDS, cpu nodes do what they are told once, and the state of the environments comes from
-what the nodes say they run. `request` may be called again with a request that was begun before a
-crash: it is taken up where its records say it is.
-"""
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lib9.errors import Exit, SpawngridError, UsageError
+from lib9.errors import Exit, SpawngridError
 from spawngrid.errors import BadWord
-from spawngrid.hubtexts import from_cpu
 from spawngrid.hubtexts.words import Line, check_user_or_node, line_of
 from spawngrid.request.queue import Request
 from spawngrid.settings.rules import Rules
 from spawngrid.stosvc import asked
 from spawngrid.stosvc.effects import (
-    Announce,
     Compare,
-    Complain,
     Effect,
     End,
     Forget,
     Keep,
-    Record,
     Say,
     Share,
     Tell,
@@ -469,4 +460,3 @@ def _place(environment: Environment, node: Node) -> Line:
 
 def boomed(request: Request, environment: Environment) -> list[Effect]:
     return [Say(request.id, f"{environment.alias} BOOMed"), End(request.id)]
-

@@ -6,6 +6,14 @@ what the nodes say they run. `request` may be called again with a request that w
 crash: it is taken up where its records say it is.
 """
 
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lib9.errors import Exit, UsageError
+from spawngrid.hubtexts import from_cpu
+from spawngrid.hubtexts.words import Line
+from spawngrid.request.queue import Request
 from spawngrid.stosvc.asking import (
     LOST_SECONDS_MAX,
     NODE_SECONDS_MAX,
@@ -15,6 +23,17 @@ from spawngrid.stosvc.asking import (
     Pending,
     boomed,
 )
+from spawngrid.stosvc.effects import (
+    Announce,
+    Complain,
+    Effect,
+    End,
+    Forget,
+    Record,
+    Say,
+    Tell,
+)
+from spawngrid.stosvc.state import Node
 
 __all__ = ["NODE_SECONDS_MAX", "RESEND_SECONDS", "SILENT_SECONDS_MAX", "Dispatcher"]
 
