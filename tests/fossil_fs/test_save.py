@@ -402,11 +402,10 @@ async def test_a_linked_file_that_was_listed_before_is_new_after_each_save(
     await fs.mkdir("b")
     await fs.put("a/file", b"first")
     await fs.link("a/file", "b/file")
+    ino = await fs.ino("a/file")
     for text in (b"first", b"again", b"third"):
-        await fs.write("a/file", 0, text)
+        await fs.fs.write(ino, 0, 0, text)
         await fs.save()
+        # the kernel knows the name, and reads by number
         assert await fs.names("a") == await fs.names("b") == ["file"]
-        fs.drop_caches()
-        assert await fs.names("b") == ["file"]
-        assert await fs.read("b/file") == text
-        assert await fs.read("a/file") == text
+        assert b"".join(await fs.fs.read(ino, 0, 0, 100)) == text
