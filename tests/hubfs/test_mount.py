@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands import is_mounted, run
 from tests.conftest import need
-from tests.hubfs.conftest import take_down
+from tests.kit.hubs import hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -292,11 +292,8 @@ def open_hubs(home: Path) -> Iterator[Path]:
     """A hub mount that other users may enter."""
     with tempfile.TemporaryDirectory(prefix="hubs-") as top:
         Path(top).chmod(0o755)
-        point = Path(top) / "hubs"
-        point.mkdir()
-        run("hubfs", "--allow-other", point)
-        yield point
-        take_down(point)
+        with hub_mount(Path(top) / "hubs", "--allow-other") as point:
+            yield point
 
 
 def test_modes_and_owners_hold_for_other_users(open_hubs: Path) -> None:
