@@ -198,7 +198,9 @@ class Metadata(View):
         self._environment.close()
         try:
             os.replace(copy, self._path)
-            sync_directory(os.path.dirname(self._path))  # else a power cut may bring the old one back
+            sync_directory(
+                os.path.dirname(self._path)
+            )  # else a power cut may bring the old one back
             fault("compact.replaced")
         finally:
             self._open_environment()
