@@ -27,6 +27,7 @@ from fossil_fs.mounting.service import serve_console
 from fossil_fs.mounting.snapping import Clockwork
 from fossil_fs.mounting.table import WORDS
 from fossil_fs.mounting.word import say
+from fossil_fs.overlay.base import FAULT_SECONDS_MAX
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.attach import Attached
@@ -149,7 +150,9 @@ async def run_mount(
         raise
     try:
         try:
-            filesystem = await open_filesystem(store, scratch)
+            filesystem = await open_filesystem(
+                store, scratch, fault_seconds=mounting.fault_seconds or FAULT_SECONDS_MAX
+            )
             mounted = Mounted(mounting, scratch, filesystem, store)
             daemon = Daemon(mounted, mount_options(mounting, scratch.identity), stock=stock)
         except BaseException:
