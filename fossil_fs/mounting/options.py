@@ -20,7 +20,8 @@ class Mounting:
     """What to mount where. `scratch` exists and names base and store.
 
     `fault_seconds`: how long a read waits for a far store. `guests`: the tree is the root of programs
-    that are not trusted. Everybody may enter as far as modes let them, ids can be mapped, set-id programs and device files are not honoured.
+    that are not trusted. Everybody may enter as far as modes let them, ids can be mapped, set-id
+    programs and device files are not honoured.
     """
 
     id: str

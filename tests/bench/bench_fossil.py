@@ -129,6 +129,7 @@ def large_directory(ctx: Context, m: Machine) -> Row:
             drop_all_caches()
             with m.mounted(scores[name]) as point:
                 path = point / f"name{sizes[name] // 2 + 7:06}"
+                os.statvfs(point)  # the daemon has started
                 began = time.perf_counter()
                 os.stat(path)
                 return (time.perf_counter() - began) * 1e3
