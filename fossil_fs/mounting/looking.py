@@ -31,6 +31,7 @@ def status_lines(mounted: Mounted) -> list[str]:
         "scratch": printable(os.fsdecode(scratch.directory)),
         "inodes": len(overlay.table),
         "saves": overlay.saves,
+        "snapshots": len(scratch.epochs),
         "failed": overlay.base.faults_failed,
         "halted": int(mounted.is_halted),
         "since": int(mounted.started),

@@ -35,8 +35,9 @@ _NOWHERE: Final = 0xFFFFFFFF
 class RecordsCheck:
     """The check of one state. `layers`: which inode each layer that was seen belongs to."""
 
-    def __init__(self, state: Records, files: DataFiles) -> None:
+    def __init__(self, state: Records, files: DataFiles, *, is_past: bool = False) -> None:
         self._state = state
+        self._is_past = is_past  # orphans are those of the present
         self._files = files
         self._inos = array("Q")  # in order
         self._modes = array("I")
@@ -140,7 +141,7 @@ class RecordsCheck:
             yield "chain: there are inodes with names, and no root"
 
     def _is_orphan(self, ino: int) -> bool:
-        return self._state.get(records.orphan_key(ino)) is not None
+        return self._is_past or self._state.get(records.orphan_key(ino)) is not None
 
     def _count(self, place: int, ino: int) -> Iterator[str]:
         links, names = self._links[place], self._names[place]

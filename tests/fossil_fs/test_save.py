@@ -278,6 +278,7 @@ POINTS = {
     "fsync.data-synced",
     "fsync.journal-synced",
     "write.inline-applied",
+    "layer.begun",
     "write.data-written",
     "write.applied",
     "truncate.applied",
