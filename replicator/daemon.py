@@ -25,8 +25,9 @@ from replicator.positions import MemoryPositions, Positions
 from replicator.status import LocalName, NameState
 from replicator.waiting import Replicas
 from venti_store.names.opened import open_book
+from venti_store.reach import connector
 from venti_store.score import Score
-from venti_store.stores.far import connector
+from venti_store.stores.far import SERVICE
 from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.remote import RemoteStore
 
@@ -174,7 +175,11 @@ def opener(address: str, store: LmdbStore) -> Open:
     async def open_peer() -> RemoteStore:
         dial = streams.parse_dial(address)
         return await RemoteStore.open(
-            address, connector(dial), store.family, deadline_seconds=DEADLINE_SECONDS, once=True
+            address,
+            connector(dial, SERVICE),
+            store.family,
+            deadline_seconds=DEADLINE_SECONDS,
+            once=True,
         )
 
     return open_peer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, cast
 
 import trio
@@ -19,6 +19,8 @@ class LocalStore(BlockStore, Log, Protocol):
     """A store that is read without waiting, and keeps a log."""
 
     store_id: str
+
+    def names(self, start: int = 1) -> Iterator[LogRecord]: ...
 
     async def append_names(self, records: Sequence[Buffer]) -> list[int]: ...
 

@@ -148,3 +148,6 @@ def _owners_here() -> "Owners":
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

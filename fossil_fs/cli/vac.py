@@ -251,3 +251,6 @@ def _print(
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -71,6 +71,7 @@ def main(args: argparse.Namespace) -> int:
     import trio
 
     from lib9.faults import VARIABLE, arm_kill
+    from replicator.cli.address import peer_address
     from replicator.info import InfoFile
     from replicator.positions import Direction
 
@@ -78,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
         arm_kill(spec)
     info = InfoFile.open(args.file)
     try:
-        peers = [_address(peer) for peer in args.peers] or [info.info.venti]
+        peers = [peer_address(peer) for peer in args.peers] or [info.info.venti]
         if not peers[0]:
             raise UsageError(f"{args.file}: no venti= says which peer: name one")
         if len(args.peers) == 1:
@@ -94,19 +95,6 @@ def main(args: argparse.Namespace) -> int:
     finally:
         info.close()
     return Exit.OK if whole else Exit.PARTIAL
-
-
-def _address(peer: str) -> str:
-    """Return the address of a peer that may be given by its name."""
-    from venti_store import known
-    from venti_store.open import is_local
-
-    if not is_local(peer) or "/" in peer:
-        return peer
-    found = known.peers().by_name(peer)
-    if found is None or not found.dials:
-        raise UsageError(f"{peer}: neither an address nor a node of the ndb file with dial=")
-    return found.dials[0]
 
 
 async def _step(

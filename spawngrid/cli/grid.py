@@ -5,7 +5,19 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = ("key", "names")  # modules of spawngrid.cli
+COMMANDS = (
+    "ask",
+    "enter",
+    "join",
+    "node",
+    "user",
+    "names",
+    "root",
+    "book",
+    "env",
+    "key",
+    "doctor",
+)  # modules of spawngrid.cli
 
 
 def parser() -> Parser:
@@ -25,3 +37,6 @@ def main(args: argparse.Namespace) -> int | None:
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -266,15 +266,10 @@ def _own(args: argparse.Namespace) -> NamesHere:
 
 
 def _with_book(args: argparse.Namespace, function: Callable[[Book], T]) -> T:
-    from venti_store.cli.address import store_address
-    from venti_store.errors import StoreError
+    from venti_store.cli.address import path_of, store_address
     from venti_store.names.here import with_book
-    from venti_store.open import is_local
 
-    address = store_address(args)
-    if not is_local(address):
-        raise StoreError(f"{address}: this needs the path of a store, on the machine that has it")
-    return with_book(address, function)
+    return with_book(path_of(store_address(args)), function)
 
 
 def _print_line(

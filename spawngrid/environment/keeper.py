@@ -204,7 +204,7 @@ def _answer_error(connection: socket.socket, error: Exception) -> None:
 
 
 def main(run: str, state: str, kill_at: str) -> int:
-    """Be the keeper of the environments of one run directory; at once over if there is one already."""
+    """Become the keeper of the environments of one run directory, in a process of its own."""
     places = Places(run, state)
     _import_all()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -221,6 +221,9 @@ def main(run: str, state: str, kill_at: str) -> int:
         os.umask(0o022)
         listener.listen(_BACKLOG)
         os.rename(draft, places.keeper)
+        if os.fork():
+            os._exit(0)  # whoever started it goes on: orders wait for the child
+        os.setsid()
         Keeper(places, listener, kill_at).run()
     return 0
 

@@ -196,6 +196,26 @@ class LogContract:
         assert list(entries) == []
         await store.aclose()
 
+    async def test_name_records_are_found_without_the_blocks_between(
+        self, make_store: MakeStore
+    ) -> None:
+        store = await make_store(BLAKE3)
+        names = [b"scorename=%d\n" % n for n in range(3)]
+        assert await store.append_names([]) == []
+        assert await store.append_names(names[:2]) == [1, 2]
+        await store.put_many(blocks_of(BLAKE3, b"one"))
+        assert await store.append_names([names[1], names[2]]) == [2, 4]
+        await store.put_many(blocks_of(BLAKE3, b"two"))
+        await store.sync()
+        assert list(store.names()) == [r for r in store.log() if r.kind is None]
+        assert [r.number for r in store.names(2)] == [2, 4]
+        assert [r.data for r in store.names(3)] == [names[2]]
+        assert list(store.names(5)) == []
+        with pytest.raises(BlockTooLarge):
+            await store.append_names([b"good", b""])
+        assert [r.number for r in store.names()] == [1, 2, 4]
+        await store.aclose()
+
     async def test_several_names_in_one_go(self, make_store: MakeStore) -> None:
         store = await make_store(BLAKE3)
         await store.put_many(blocks_of(BLAKE3, b"one"))
@@ -225,26 +245,6 @@ class LogContract:
                 await store.append_name(b"b")
             assert woken == [1, 2, 2]
             await store.wait_log(2)  # at once
-        await store.aclose()
-
-    async def test_name_records_are_found_without_the_blocks_between(
-        self, make_store: MakeStore
-    ) -> None:
-        store = await make_store(BLAKE3)
-        names = [b"scorename=%d\n" % n for n in range(3)]
-        assert await store.append_names([]) == []
-        assert await store.append_names(names[:2]) == [1, 2]
-        await store.put_many(blocks_of(BLAKE3, b"one"))
-        assert await store.append_names([names[1], names[2]]) == [2, 4]
-        await store.put_many(blocks_of(BLAKE3, b"two"))
-        await store.sync()
-        assert list(store.names()) == [r for r in store.log() if r.kind is None]
-        assert [r.number for r in store.names(2)] == [2, 4]
-        assert [r.data for r in store.names(3)] == [names[2]]
-        assert list(store.names(5)) == []
-        with pytest.raises(BlockTooLarge):
-            await store.append_names([b"good", b""])
-        assert [r.number for r in store.names()] == [1, 2, 4]
         await store.aclose()
 
     async def test_limits_of_a_name_record(self, make_store: MakeStore) -> None:

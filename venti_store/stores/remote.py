@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from lib9.errors import RemoteProtocolError, SpawngridError
-from lib9.streams import CannotDial
+from lib9.streams import CannotDial, Connect
 from venti_store import faults, requests, wire
 from venti_store.errors import HashMismatch, StoreError, Unreachable
 from venti_store.interfaces import Block, Key, LogRecord
@@ -34,7 +34,6 @@ CLASSIC_AHEAD: Final = 64  # the same, when a request is for one block
 UNSYNCED_BYTES_MAX: Final = 64 << 20  # then a put syncs by itself
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 class RemoteStore:
@@ -91,17 +90,17 @@ class RemoteStore:
         return store
 
     @property
-    def has_log(self) -> bool:
-        """Whether the server that was last spoken to has a log, names and statistics."""
-        return self._session is not None and self._session.version.native
-
-    @property
     def trouble(self) -> str:
         session = self._session
         if session is not None and session.alive:
             return ""
         lost = None if session is None else session.failure
         return self._last_failure if lost is None else str(lost)
+
+    @property
+    def has_log(self) -> bool:
+        """Whether the server that was last spoken to has a log, names and statistics."""
+        return self._session is not None and self._session.version.native
 
     # reading
 
