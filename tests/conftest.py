@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 
 _left_mounted: list[str] = []  # lines for the summary: which test, and where
@@ -35,6 +37,9 @@ def _needs(request: pytest.FixtureRequest) -> None:
         need("root", os.geteuid() == 0, "not root")
     if request.node.get_closest_marker("fuse"):
         need("fuse", _has_fuse(), "no usable /dev/fuse")
+    lacks = request.node.get_closest_marker("shim")
+    if lacks is not None and os.environ.get(ENGINE_VARIABLE) == STOCK:
+        pytest.skip(f"stock pyfuse3 has no {lacks.args[0]}")
 
 
 @pytest.fixture

@@ -45,7 +45,6 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.unmount import unmount
-    from fossil_fs.names import check_name
     from lib9.places import run_directory
 
     point = os.fsencode(args.mnt)
@@ -53,6 +52,8 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         if not args.save:
             raise UsageError(f"{args.name}: a name is given with --save only")
+        from venti_store.names.words import check_name
+
         check_name(args.name)
     if args.force:
         return _force(args.mnt, registry)
@@ -67,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.discard:
         sync_mount(point)
     if args.save:
-        print_saved(console.ask("save")[1], args.name)
+        print_saved(console.ask("save")[1], args.name, running.store, running.score)
     unmount(console, running, discard=args.discard)
     return 0
 

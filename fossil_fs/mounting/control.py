@@ -14,7 +14,7 @@ from lib9.fuse.interface import Attributes, Buffer
 from lib9.telling import error_line
 
 COMMANDS_MAX: Final = 64 << 10  # bytes of one write to ctl
-_ERRNO: Final = {
+ERRNO: Final = {
     Exit.USAGE: EINVAL,
     Exit.NOT_FOUND: ENOENT,
     Exit.NO_SPACE: ENOSPC,
@@ -92,7 +92,7 @@ class _Ctl:
         except SpawngridError as error:
             answer += error.lines if isinstance(error, Found) else ()
             answer.append(f"error: {error_line(error)}")
-            number = _ERRNO.get(error.exit_code, EIO)
+            number = ERRNO.get(error.exit_code, EIO)
             raise OSError(number, str(error)) from error
         except OSError as error:
             answer.append(f"error: {error_line(error)}")

@@ -7,7 +7,7 @@
 | lifted | an inode in use is told by its record, or by its node in the base |
 | base | the root that the scratch stands on is in the store and is a root |
 | entries | what a record says of the base can be unpacked, and its top block is in the store |
-| blocks | (where asked for) every block below the root is in the store and is what its score says |
+| blocks | (`--blocks`) every block below the root is in the store and is what its score says |
 """
 
 from collections.abc import AsyncIterator, Iterator

@@ -2,14 +2,14 @@
 
 | invariant | says |
 |---|---|
-| records | every record can be unpacked |
+| records | every record of the scratch can be unpacked |
 | names | a name leads to an inode with a record, or is gone; it is in a directory with a record |
 | chain | names lead from the root to every inode that has one |
-| links | an inode whose names are all here has as many as its count says |
+| links | an inode whose names are all in the scratch has as many as its count says |
 | layers | a layer of a record is there, and is of no other inode |
 | size | no layer on top is longer than its file |
 | inline | a small file has its bytes in the metadata, and no layers beside them |
-| xattrs | extended attributes here belong to an inode that says so |
+| xattrs | extended attributes in the scratch belong to an inode that says so |
 | orphans | an inode without a name is among the orphans |
 | space | the space that is counted is the space that is taken, and within the cap |
 

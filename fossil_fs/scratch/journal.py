@@ -34,6 +34,8 @@ class OpKind(IntEnum):
     DELETE = 2  # goes
     PATCH = 3  # `value` is an offset and bytes that are laid over it; zeros fill a gap
     CUT = 4  # `value` is a length that it is cut to
+    REPLACE = 5  # becomes `value`, for snapshots that see it too: another form of the same
+    ERASE = 6  # goes, for snapshots that see it too: it is not needed for what they see
 
 
 class Op(NamedTuple):
@@ -52,6 +54,14 @@ def delete(key: bytes) -> Op:
     return Op(OpKind.DELETE, key, b"")
 
 
+def replace(key: bytes, value: bytes) -> Op:
+    return Op(OpKind.REPLACE, key, value)
+
+
+def erase(key: bytes) -> Op:
+    return Op(OpKind.ERASE, key, b"")
+
+
 def patch(key: bytes, offset: int, data: bytes) -> Op:
     return Op(OpKind.PATCH, key, _OFFSET.pack(offset) + data)
 
@@ -62,9 +72,9 @@ def cut(key: bytes, size: int) -> Op:
 
 def perform(op: Op, old: bytes | None) -> bytes | None:
     """Return the value that `op` makes of `old`; None: no value."""
-    if op.kind is OpKind.PUT:
+    if op.kind in (OpKind.PUT, OpKind.REPLACE):
         return op.value
-    if op.kind is OpKind.DELETE:
+    if op.kind in (OpKind.DELETE, OpKind.ERASE):
         return None
     old = old or b""
     (offset,) = _OFFSET.unpack_from(op.value)

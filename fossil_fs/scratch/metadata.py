@@ -20,13 +20,15 @@ from typing import Any, Final
 
 import lmdb
 
+from fossil_fs.scratch import history
 from fossil_fs.scratch.errors import ScratchDamaged
-from fossil_fs.scratch.journal import Journal, Op, perform
+from fossil_fs.scratch.journal import Journal, Op, OpKind, perform
 from lib9.faults import fault
 
 MAP_SIZE: Final = 1 << 36  # bytes of address space; the scratch's cap is what really bounds it
 PAGE: Final = 4096
 _GENERATION_KEY: Final = b"\x00generation"
+_EPOCH: Final = ord("p")
 _GENERATION: Final = struct.Struct("<Q")
 
 
@@ -76,6 +78,7 @@ class Metadata(View):
         self.dirty = 0  # bytes that the next commit may add to the environment, at most
         self.changes = 0  # mutations since the last commit
         self.replayed = 0
+        self.epoch = history.newest_epoch(self.transaction)  # 0: there is no snapshot
         if value:
             for ops in self.journal.replay(self.generation):
                 self._perform(ops)
@@ -104,6 +107,11 @@ class Metadata(View):
     def _perform(self, ops: Sequence[Op]) -> None:
         transaction = self.transaction
         for op in ops:
+            first = op.key[0]
+            if self.epoch and first in history.KEPT and op.kind < OpKind.REPLACE:
+                if op.kind is OpKind.DELETE and transaction.get(op.key) is None:
+                    continue
+                self.dirty += history.put_aside(transaction, op.key, self.epoch)
             value = op.value if op.kind == 1 else perform(op, transaction.get(op.key))
             if value is None:
                 transaction.delete(op.key)
@@ -111,6 +119,8 @@ class Metadata(View):
             else:
                 transaction.put(op.key, value)
                 self.dirty += PAGE + len(value)
+            if first == _EPOCH:
+                self.epoch = history.newest_epoch(transaction)
 
     def sync(self) -> None:
         """Put every change so far on stable storage; may be called from a worker thread."""
@@ -139,6 +149,7 @@ class Metadata(View):
         """After a failed commit: make the changes since the last one anew, from the journal."""
         self.transaction.abort()
         self.transaction = self._environment.begin(write=True)
+        self.epoch = history.newest_epoch(self.transaction)
         for ops in self.journal.replay(self.generation):
             self._perform(ops)
 

@@ -9,6 +9,9 @@
 | `l` number | inode that stands for a number in the links, 0: it has no name any more |
 | `o` inode | an inode without a name, kept while it is open |
 | `s` word | the state of the scratch itself |
+| `p` number | an epoch that ended, a snapshot: its time, name, base (history.py) |
+| `h` key number | what that epoch and those before it see as the value of `key` |
+| `e` number key | nothing: that epoch has a value put aside for `key` |
 
 Numbers in keys are 8 bytes, big-endian. Entries of hash trees are opaque bytes here.
 """

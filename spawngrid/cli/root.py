@@ -70,9 +70,9 @@ def _add_export(words: "argparse._SubParsersAction[Parser]") -> None:
 
 def import_root(args: argparse.Namespace) -> None:
     from fossil_fs.cli.common import names_here, store_address
-    from fossil_fs.names import check_name
     from lib9.places import run_directory, state_directory
     from spawngrid.roots.importing import import_debian, import_root
+    from venti_store.names.words import check_name
     from venti_store.open import is_local
     from venti_store.score import parse_score
 
@@ -89,7 +89,7 @@ def import_root(args: argparse.Namespace) -> None:
     else:
         score = import_root(args.source, store, running, staging)
     if args.name is not None:
-        names_here().record(args.name, parse_score(score), int(time.time()))
+        names_here(store).record(args.name, parse_score(score), time.time_ns() // 1000)
     if args.json:
         print_json({"score": score, "name": args.name})
     else:
@@ -105,4 +105,6 @@ def export_root(args: argparse.Namespace) -> None:
 
     store = store_address(args)
     store = os.path.abspath(store) if is_local(store) else store
-    export_root(format_score(resolve(args.tree)), store, args.target, run_directory(os.environ))
+    export_root(
+        format_score(resolve(args.tree, store)), store, args.target, run_directory(os.environ)
+    )

@@ -9,7 +9,7 @@ lock on the folder, so that numbers of records are counted once and no line is l
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -30,7 +30,7 @@ from venti_store.names.errors import (
 )
 from venti_store.names.folder import Folder, Signature
 from venti_store.names.interfaces import NameStore, State, Verdict
-from venti_store.names.page import Numbered, Page
+from venti_store.names.page import SCORENAMES, Numbered, Page, head_of
 from venti_store.names.record import REVOKES_MAX, Action, Record
 from venti_store.names.signing import Signed, Trust, sign
 from venti_store.names.view import Named, by_time
@@ -43,18 +43,12 @@ from venti_store.names.words import (
     parse_reference,
     split_full,
 )
-from venti_store.score import Score, format_score
+from venti_store.score import Family, Score, format_score
 
-SCORENAMES: Final = "scorenames"
 PENDING: Final = "scorenames.pending"
 BATCH_RECORDS: Final = 1000  # shown at a time while a long log is read
 
 log = logging.getLogger("names")
-
-
-def head_of(store_id: str, stamp: str) -> str:
-    """Return the first line of a scorenames file; one with another is made again."""
-    return f"# names in the log of store {store_id}, {stamp}; made from it: changes here are lost\n"
 
 
 class Book:
@@ -106,6 +100,25 @@ class Book:
 
     def pending(self) -> list[Verdict]:
         return [waiting.verdict for waiting in self._waiting()]
+
+    @property
+    def family(self) -> Family:
+        """The hash of the store."""
+        return self._store.family
+
+    def waiting(self) -> list[Waiting]:
+        """Return what waits and what was refused lately, with the records."""
+        return self._waiting()
+
+    def origins(self) -> Mapping[bytes, str]:
+        """Return the nodes whose names are accepted, by their keys."""
+        return self._trust.origins
+
+    def records(self) -> Iterator[bytes]:
+        """Give every record of the log that counts, as it is."""
+        for record in self._store.names():
+            if self._accepted(record).record is not None:
+                yield record.data
 
     async def refresh(self) -> None:
         async with self._folder.locked():

@@ -27,11 +27,17 @@ from venti_store.names.view import Named, forgotten_by, shares
 from venti_store.names.words import parse_time, split_full
 from venti_store.score import Score, format_score, parse_score
 
+SCORENAMES: Final = "scorenames"  # its name, beside a store
 COMMENT: Final = "# "
 LOOKED_UP_MAX: Final = 16  # names looked for by searching the text; more: a set of all is made
 _NUMBER = re.compile(r" number=(\d+)$", re.ASCII)
 _REFUSED = re.compile(rf"{COMMENT}refused: (.*) number=(\d+)\n", re.ASCII)
 _SPEAKS = re.compile(rf"^(?:{COMMENT})?(?:{'|'.join(Action)})=(\S+) ", re.ASCII | re.MULTILINE)
+
+
+def head_of(store_id: str, stamp: str) -> str:
+    """Return the first line of a scorenames file; one with another is made again."""
+    return f"# names in the log of store {store_id}, {stamp}; made from it: changes here are lost\n"
 
 
 @dataclass(frozen=True, slots=True)

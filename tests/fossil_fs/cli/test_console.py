@@ -338,3 +338,38 @@ def test_the_console_answers_while_the_mount_is_stuck(machine: Machine, point: P
         assert json.loads(con(machine, point, "stats", "--json")[0])["engine"]
         con(machine, point, "unhalt")
         assert writer.wait(30) == 0
+
+
+@contextmanager
+def served(store: Path, address: str) -> Iterator[None]:
+    command = [SCRIPTS / "venti", "serve", "--listen", address, store]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline().strip() == address
+            yield
+        finally:
+            server.terminate()
+
+
+def test_a_venti_that_is_gone_and_comes_back(machine: Machine) -> None:
+    address = f"unix!{machine.home}/venti"
+    point = machine.point("mnt")
+    with served(machine.store, address):
+        machine.mount(machine.root, point, "--store", address)
+        (point / "file").write_text("before")
+        machine.save(point)
+        assert facts(machine, point)["venti"] == "ok"
+        (point / "new").mkdir()
+    (point / "new/later").write_text("written while it is away")
+    wait_until(lambda: facts(machine, point)["venti"].startswith("down since "))
+    found = facts(machine, point)
+    assert (found["unsaved"], found["store"]) == ("1", address)
+    assert json.loads(con(machine, point, "stats", "--json")[0])["venti"]["trouble"]
+    assert con(machine, point, "sync") == []
+    assert facts(machine, point)["safe"] == "1"
+    with served(machine.store, address):
+        score = machine.save(point)
+        assert facts(machine, point)["venti"] == "ok"
+        assert con(machine, point, "last") == [score]
+        machine.run("fossil-umount", point)
