@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket as socket_module
 import subprocess
 
 import pytest
@@ -109,9 +110,12 @@ def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, ho
     assert nobody.stderr.startswith(b"replicate: ")
     serve = subprocess.Popen(["venti", "serve", one, "--listen", f"unix!{socket}"], env=environment(),
                              stdout=subprocess.DEVNULL)  # fmt: skip
+    manager = socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
     daemon = subprocess.Popen(
-        ["replicate", "-s", two], env=environment(), stderr=subprocess.DEVNULL
-    )
+        ["replicate", "-s", two], stderr=subprocess.DEVNULL,
+        env=environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}),
+    )  # fmt: skip
     try:
         wait_for(lambda: names(two) == [score], "the name")
         wait_for(lambda: link("one", "pull")["state"] == "current", "being current")
@@ -134,7 +138,10 @@ def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, ho
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0
         assert not (home / "run/spawngrid/replicate.sock").exists()
+        said = [manager.recv(100) for _ in range(4)]
+        assert said == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
     finally:
+        manager.close()
         for process in (daemon, serve):
             process.kill()
             process.wait()
