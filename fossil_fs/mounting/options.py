@@ -19,8 +19,9 @@ CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 class Mounting:
     """What to mount where. `scratch` exists and names base and store.
 
-    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
-    let them, ids can be mapped, set-id programs and device files are not honoured.
+    `fault_seconds`: how long a read waits for a far store. `guests`: the tree is the root of programs
+    that are not trusted. Everybody may enter as far as modes let them, ids can be mapped, set-id
+    programs and device files are not honoured.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Mounting:
     writeback: bool = False
     control: bytes = CONTROL  # the name of the control directory, b"" for none
     guests: bool = False
+    fault_seconds: float | None = None  # None: as long as it usually may take
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
