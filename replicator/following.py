@@ -133,7 +133,12 @@ class Following:
                 self.follower.synced()
                 self._hooks.on_blocks()
             case actions.Judge(names):
-                self._judged(await self._judge.judge(names) if self._with_names else _no(names))
+                if self._with_names:
+                    self._judged(await self._judge.judge(names))
+                else:
+                    self.follower.judged(
+                        [Judgement(refused="names are not kept there")] * len(names)
+                    )
             case actions.AppendNames(names):
                 await self._destination.append_names([name.data for name in names])
                 fault("replicate.named")
@@ -177,7 +182,3 @@ class Following:
                 self.progress.refused.append(judgement.refused)
                 del self.progress.refused[:-REFUSED_MAX]
         self.follower.judged(judgements)
-
-
-def _no(names: Sequence[LogRecord]) -> list[Judgement]:
-    return [Judgement(refused="names are not kept there") for _ in names]

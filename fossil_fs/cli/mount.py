@@ -70,6 +70,12 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
         help="let the kernel hold small writes back: streams of them are far faster, new files slower",
     )
     p.add_argument(
+        "--fault-seconds",
+        type=_seconds,
+        metavar="N",
+        help="a read of a store far away fails (EIO) after so long, and may be tried again (default 60)",
+    )
+    p.add_argument(
         "--ctl-dir",
         metavar="NAME",
         default=".fossilfs",
@@ -144,7 +150,19 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
         control=control_name(args.ctl_dir),
         guests=args.guests,
         id_shift=_id_shift(args.id_shift),
+        fault_seconds=args.fault_seconds,
     )
+
+
+def _seconds(text: str) -> float:
+    """Return a number of seconds above 0; argparse.ArgumentTypeError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text}: seconds are a number above 0, at most a day")
+    return seconds
 
 
 def control_name(text: str) -> bytes:

@@ -69,7 +69,12 @@ def main(args: argparse.Namespace) -> int:
         sync_mount(point)
     if args.save:
         print_saved(console.ask("save")[1], args.name, running.store, running.score)
-    unmount(console, running, discard=args.discard)
+    kept = unmount(console, running, discard=args.discard)
+    if kept:
+        snapshots = f"{kept} snapshot{'s' if kept > 1 else ''}"
+        sys.stderr.write(
+            f"fossil-umount: {args.mnt}: {snapshots} kept in scratch {running.id} (fossil-scratch)\n"
+        )
     return 0
 
 

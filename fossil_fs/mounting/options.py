@@ -20,9 +20,10 @@ CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 class Mounting:
     """What to mount where. `scratch` exists and names base and store.
 
-    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
-    let them, ids can be mapped, set-id programs and device files are not honoured. `id_shift`: ids are seen
-    shifted, for kernels that cannot map them.
+    `fault_seconds`: how long a read waits for a far store. `guests`: the tree is the root of programs
+    that are not trusted. Everybody may enter as far as modes let them, ids can be mapped, set-id
+    programs and device files are not honoured. `id_shift`: ids are seen shifted, for kernels that
+    cannot map them.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Mounting:
     control: bytes = CONTROL  # the name of the control directory, b"" for none
     guests: bool = False
     id_shift: Shift | None = None
+    fault_seconds: float | None = None  # None: as long as it usually may take
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:

@@ -106,7 +106,9 @@ async def _step(
     from replicator.positions import Direction
     from replicator.step import copy_roots, follow_once
     from replicator.trust import NodeTrust
+    from venti_store.names.opened import open_book
     from venti_store.open import open_store
+    from venti_store.stores.lmdb.store import LmdbStore
 
     pull = way is Direction.PULL
     address = store_address(args, create=pull)
@@ -124,9 +126,14 @@ async def _step(
                     raise UsageError(f"{peer}: a classic venti has no log: say --root SCORE")
                 return await copy_roots(source, sink, roots, show)
             judge = Judge(sink.store, SignedNames(NodeTrust())) if pull else Honest()
-            return await follow_once(
+            outcome = await follow_once(
                 way, source, sink, info, judge, rescan=args.rescan, on_change=show
             )
+            if pull and isinstance(here, LmdbStore):
+                book = open_book(here, address)
+                await book.take([bytes(record.data) for record in outcome.waiting])
+                await book.refresh()
+            return outcome
         finally:
             await there.aclose()
     finally:
