@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from lib9.cli import Parser, entry
 
 if TYPE_CHECKING:
+    from fossil_fs.ids import Shift
     from fossil_fs.mounting.options import Mounting
     from fossil_fs.scratch.place import Identity
 
 DISK_SIZE = "1G"
 RAM_SIZE = "100M"
+ID_MAX = 0xFFFFFFFE  # the number after it means none
 
 
 def parser() -> Parser:
@@ -56,6 +58,11 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
         "--guests",
         action="store_true",
         help="the root of programs that are not trusted: all users, ids can be mapped, no set-id, no devices",
+    )
+    p.add_argument(
+        "--id-shift",
+        metavar="BASE:COUNT",
+        help="ids below COUNT are seen from BASE on, others as nobody; what is stored is not shifted",
     )
     p.add_argument(
         "--writeback",
@@ -142,6 +149,7 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
         writeback=args.writeback,
         control=control_name(args.ctl_dir),
         guests=args.guests,
+        id_shift=_id_shift(args.id_shift),
         fault_seconds=args.fault_seconds,
     )
 
@@ -167,6 +175,19 @@ def control_name(text: str) -> bytes:
     if not name or b"/" in name or name in (b".", b"..") or len(name) > 255:
         raise UsageError(f"--ctl-dir {text}: not a name")
     return name
+
+
+def _id_shift(text: str | None) -> "Shift | None":
+    """Return what --id-shift says; UsageError."""
+    from fossil_fs.ids import Shift
+    from lib9.errors import UsageError
+
+    if text is None:
+        return None
+    base, _, count = text.partition(":")
+    if not (base.isdigit() and count.isdigit() and 0 < int(count) <= ID_MAX - int(base)):
+        raise UsageError(f"--id-shift {text}: two numbers, BASE:COUNT")
+    return Shift(int(base), int(count))
 
 
 def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: bool) -> None:

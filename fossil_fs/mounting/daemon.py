@@ -30,6 +30,7 @@ from fossil_fs.mounting.word import say
 from fossil_fs.overlay.base import FAULT_SECONDS_MAX
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
+from fossil_fs.shifted import Shifted
 from lib9.fuse.attach import Attached
 from lib9.fuse.interface import MountOptions, Operations
 from lib9.fuse.session import Served, serve
@@ -63,10 +64,11 @@ class Daemon:
     def operations(self) -> Operations:
         """Return the file system with its control directory, if it is to have one."""
         mounted = self.mounted
-        name = mounted.mounting.control
-        if not name:
-            return mounted.filesystem
-        return Joined(mounted.filesystem, ControlTree(mounted.control), name)
+        name, shift = mounted.mounting.control, mounted.mounting.id_shift
+        tree: Operations = mounted.filesystem
+        if name:
+            tree = Joined(tree, ControlTree(mounted.control), name)
+        return tree if shift is None else Shifted(tree, shift)
 
     async def run(
         self, where: Attached, registry: Registry, ready: Callable[[Served], None]
