@@ -27,6 +27,7 @@ MESSAGE_SIZE_MAX: Final = 65535
 NONCE_MAX: Final = 2**64 - 2  # the last one is reserved
 
 _NAME: Final = b"Noise_IK_25519_ChaChaPoly_BLAKE2s"
+_FALSE: Final = "a message fails its authentication"
 _MESSAGES: Final = (("e", "es", "s", "ss"), ("e", "ee", "se"))
 
 
@@ -68,12 +69,21 @@ class Cipher:
     def decrypt(self, data: Buffer, associated: bytes = b"") -> bytes:
         """Return the plaintext; RemoteProtocolError unless the peer sent exactly this, here."""
         nonce = self._take_nonce()
-        if len(data) < TAG_SIZE:
-            raise RemoteProtocolError("a message is too short to be authentic")
+        _check_size(data)
         try:
             return self._aead.decrypt(nonce, data, associated)
         except InvalidTag:
-            raise RemoteProtocolError("a message fails its authentication") from None
+            raise RemoteProtocolError(_FALSE) from None
+
+    def decrypt_into(self, out: memoryview, data: Buffer) -> None:
+        """Write the plaintext of `data` to `out`, which is TAG_SIZE shorter; raises as `decrypt`."""
+        nonce = self._take_nonce()
+        _check_size(data)
+        assert len(out) == len(data) - TAG_SIZE, "no room for the plaintext"
+        try:
+            self._aead.decrypt_into(nonce, data, None, out)
+        except InvalidTag:
+            raise RemoteProtocolError(_FALSE) from None
 
     def _take_nonce(self) -> bytes:
         if self.nonce > NONCE_MAX:
@@ -202,6 +212,11 @@ class Handshake:
         except ValueError:
             raise RemoteProtocolError("the peer's key is degenerate") from None
         self._symmetric.mix_key(shared)
+
+
+def _check_size(data: Buffer) -> None:
+    if len(data) < TAG_SIZE:
+        raise RemoteProtocolError("a message is too short to be authentic")
 
 
 def _hash(data: bytes) -> bytes:

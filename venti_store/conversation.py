@@ -17,7 +17,7 @@ import trio
 
 from lib9.errors import RemoteProtocolError, SpawngridError
 from venti_store import faults, wire
-from venti_store.answers import Answers
+from venti_store.answers import Admit, Answers
 from venti_store.interfaces import BlockStore, Key
 from venti_store.kind import BLOCK_SIZE_MAX
 from venti_store.outbox import Outbox
@@ -54,6 +54,7 @@ class Host(Protocol):
     store: BlockStore
     limits: Limits
     pool: Pool
+    admit_name: Admit | None
 
 
 class Conversation:
@@ -70,10 +71,15 @@ class Conversation:
         self._out = Outbox(on_sent=self._sent)
         self._writes: set[trio.Event] = set()
         self._reading = trio.CancelScope()
+        self._waiting: set[trio.CancelScope] = set()  # requests for what the log does not have yet
+        self._draining = False
 
     def drain(self) -> None:
-        """Read no more; what was asked is still answered."""
+        """Read no more; what was asked is still answered, but nothing new waited for."""
         self._reading.cancel()
+        self._draining = True
+        for scope in self._waiting:
+            scope.cancel()
 
     async def run(self) -> None:
         """Serve until it ends; logs why, raises nothing."""
@@ -142,7 +148,10 @@ class Conversation:
         match message:
             case wire.Hello():
                 self._answers = Answers(
-                    self._server.store, self._connection.version, read_only=self._read_only
+                    self._server.store,
+                    self._connection.version,
+                    read_only=self._read_only,
+                    admit=self._server.admit_name,
                 )
                 self._reply(tag, wire.Welcome())
             case wire.Ping():
@@ -245,7 +254,15 @@ class Conversation:
         self._reply(tag, wire.Blocks(int(more), tuple(blocks[start:])))
 
     async def _read_log(self, tag: int, message: wire.ReadLog) -> None:
-        for reply in await self.answers.log(message):
+        waiting = trio.CancelScope()
+        self._waiting.add(waiting)
+        try:
+            if self._draining:
+                waiting.cancel()
+            replies = await self.answers.log(message, waiting)
+        finally:
+            self._waiting.discard(waiting)
+        for reply in replies:
             await self.room.take(BLOCK_SIZE_MAX)
             try:
                 self._reply(tag, reply)

@@ -134,12 +134,21 @@ class Batch:
 
 
 class LogRecord(NamedTuple):
-    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record."""
+    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record.
+
+    `size` is that of the bytes, also where `data` was not asked for and is empty.
+    """
 
     number: int
     kind: Kind | None
     score: Score
     data: bytes
+    size: int
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the store could not even say what the entry was. Only servers tell of such."""
+        return self.kind is None and not self.data
 
 
 class LogEntry(NamedTuple):
@@ -193,5 +202,9 @@ class LogStore(LogReader, Protocol):
         ...
 
     async def append_names(self, records: Sequence[Buffer]) -> list[int]:
-        """Append name records in order, sync once, and return their numbers, as `append_name` does."""
+        """Append several in this order, as `append_name` does, with one sync; return their numbers."""
+        ...
+
+    async def wait_log(self, number: int) -> None:
+        """Return when the log has an entry `number`, whoever appends it; within trio only."""
         ...

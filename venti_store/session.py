@@ -21,7 +21,7 @@ from venti_store.protocol import TAGS_MAX, Connection, Malformed, Role, State
 from venti_store.versions import NoCommonVersion
 from venti_store.wire import Version
 
-RECEIVE_SIZE: Final = 256 << 10
+RECEIVE_SIZE: Final = 512 << 10
 OUT_BYTES_MAX: Final = 4 << 20  # made and not yet sent: beyond it, who asks waits
 GOODBYE_SECONDS_MAX: Final = 1.0
 

@@ -88,12 +88,12 @@ def main(args: argparse.Namespace) -> int:
     from venti_store.open import is_local
     from venti_store.score import format_score
 
-    score = resolve(args.tree)
+    address = store_address(args)
+    score = resolve(args.tree, address)
     prepare_point(args.mnt, "fossil-mount")
     size = parse_size(args.size or (RAM_SIZE if args.ram else DISK_SIZE))
     if size < SIZE_MIN:
         raise UsageError(f"--size {args.size}: at least {format_size(SIZE_MIN)}")
-    address = store_address(args)
     in_memory = args.ram or args.ro
     identity = Identity(
         id=new_id(),

@@ -18,6 +18,20 @@ def parser() -> Parser:
     )
     p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
     p.add_argument("name", metavar="NAME", nargs="?", help="let this name mean the new score")
+    p.add_argument(
+        "--wait-replicas",
+        metavar="N",
+        type=int,
+        default=0,
+        help="then wait until N peers have all of it, as this node's replicate daemon knows",
+    )
+    p.add_argument(
+        "--wait",
+        metavar="TIME",
+        default="1m",
+        help="how long to wait for them: after that the exit status is 10, the save stands "
+        "(default: 1m)",
+    )
     return p.house_options()
 
 
@@ -26,29 +40,42 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.console import Console
     from fossil_fs.mounting.point import find_mount, sync_mount
     from fossil_fs.mounting.registry import Registry
-    from fossil_fs.names import check_name
     from lib9.places import run_directory
+    from lib9.sizes import parse_duration
 
+    wait_seconds = parse_duration(args.wait)
     if args.name:
+        from venti_store.names.words import check_name
+
         check_name(args.name)
     registry = Registry(run_directory(os.environ))
     running = find_mount(registry, os.fsencode(args.mnt))
     sync_mount(os.fsencode(args.mnt))
     console = Console(registry.path(running.id, "sock"))
-    print_saved(console.ask("save")[1], args.name)
+    score = console.ask("save")[1]
+    print_saved(score, args.name, running.store, running.score)
+    if args.wait_replicas > 0:
+        from lib9.replicas import wait_replicas
+
+        wait_replicas(os.environ, score, args.wait_replicas, wait_seconds)
     return 0
 
 
-def print_saved(score: str, name: str | None) -> None:
-    """Print a score that was saved, and let `name` mean it."""
+def print_saved(score: str, name: str | None, address: str, base: str) -> None:
+    """Print a score that was saved in the store at `address` from `base`, and let `name` mean it."""
     import time
 
-    from fossil_fs.names import Names, names_file
-    from venti_store.score import parse_score
+    try:
+        if name:
+            from fossil_fs.cli.common import names_here
+            from venti_store.score import parse_score
 
-    if name:
-        Names(names_file(os.environ)).record(name, parse_score(score), int(time.time()))
-    print(score, flush=True)
+            names = names_here(address)
+            names.record(
+                name, parse_score(score), time.time_ns() // 1000, whole=[parse_score(base)]
+            )
+    finally:
+        print(score, flush=True)
 
 
 run = entry(parser, main)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from venti_store.interfaces import BlockStore
     from venti_store.score import Score
 
+# umount(8) returns before the daemon has written what is left and let go of its scratch
+RELEASE_SECONDS_MAX = 3.0
+
 
 def parser() -> Parser:
     """Return the argument parser of fossil-scratch."""
@@ -108,15 +111,28 @@ def _used(directory: str) -> int:
     )
 
 
-def _resume(args: argparse.Namespace) -> int:
-    from fossil_fs.cli.mount import mounting, prepare_point, start_here
+def _unused(text: str) -> bytes:
+    """Return the directory of the scratch that `text` means, once no process uses it; ScratchInUse."""
+    import time
+
     from fossil_fs.mounting.places import find_scratch
     from fossil_fs.scratch.errors import ScratchInUse
-    from fossil_fs.scratch.place import is_in_use, read_identity
+    from fossil_fs.scratch.place import is_in_use
 
-    place = find_scratch(os.environ, args.id)
-    if is_in_use(place):
-        raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
+    place = find_scratch(os.environ, text)
+    deadline = time.monotonic() + RELEASE_SECONDS_MAX
+    while is_in_use(place):
+        if time.monotonic() > deadline:
+            raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
+        time.sleep(0.01)
+    return place
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from fossil_fs.cli.mount import mounting, prepare_point, start_here
+    from fossil_fs.scratch.place import read_identity
+
+    place = _unused(args.id)
     prepare_point(args.mnt, "fossil-scratch")
     identity = read_identity(place)
     start_here(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
@@ -125,16 +141,16 @@ def _resume(args: argparse.Namespace) -> int:
 
 def _save(args: argparse.Namespace) -> int:
     from fossil_fs.cli.save import print_saved
-    from fossil_fs.mounting.places import find_scratch
-    from fossil_fs.names import check_name
     from fossil_fs.scratch.place import remove_tree
     from fossil_fs.scratch.scratch import Scratch
     from venti_store.cli.address import with_store
     from venti_store.score import FAMILIES, format_score
 
     if args.name:
+        from venti_store.names.words import check_name
+
         check_name(args.name)
-    place = find_scratch(os.environ, args.id)
+    place = _unused(args.id)
     scratch = Scratch(place)
 
     async def save(store: "BlockStore") -> "Score":
@@ -147,7 +163,7 @@ def _save(args: argparse.Namespace) -> int:
         score = with_store(identity.store, save, FAMILIES.get(identity.family))
     finally:
         clean = scratch.close_if_possible()
-    print_saved(format_score(score), args.name)
+    print_saved(format_score(score), args.name, identity.store, identity.base)
     if clean:
         remove_tree(place)
     return 0
@@ -185,13 +201,12 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    from fossil_fs.mounting.places import find_scratch
     from fossil_fs.mounting.unmount import Unsaved
     from fossil_fs.scratch.errors import ScratchDamaged
     from fossil_fs.scratch.place import lock_place, remove_tree
     from fossil_fs.scratch.scratch import Scratch
 
-    place = find_scratch(os.environ, args.id)
+    place = _unused(args.id)
     if not args.discard:
         try:
             scratch = Scratch(place)

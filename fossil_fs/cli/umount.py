@@ -46,7 +46,6 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.unmount import unmount
-    from fossil_fs.names import check_name
     from lib9.places import run_directory
 
     point = os.fsencode(args.mnt)
@@ -54,6 +53,8 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         if not args.save:
             raise UsageError(f"{args.name}: a name is given with --save only")
+        from venti_store.names.words import check_name
+
         check_name(args.name)
     if args.force:
         return _force(args.mnt, registry)
@@ -68,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     if not args.discard:
         sync_mount(point)
     if args.save:
-        print_saved(console.ask("save")[1], args.name)
+        print_saved(console.ask("save")[1], args.name, running.store, running.score)
     kept = unmount(console, running, discard=args.discard)
     if kept:
         snapshots = f"{kept} snapshot{'s' if kept > 1 else ''}"

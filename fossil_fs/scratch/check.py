@@ -203,5 +203,10 @@ def check_space(scratch: Scratch) -> Iterator[str]:
     for number in counted.keys() & taken.keys():
         if counted[number] != taken[number]:
             yield f"space: layer {number} takes {taken[number]} bytes, {counted[number]} are counted"
+    for key, inode in scratch.past_inodes():
+        for layer in inode.layers:
+            if layer.number not in counted:
+                ino = records.unpack_number(key[2:10])
+                yield f"layers: a snapshot lacks layer {layer.number} of inode {ino}"
     if scratch.used() > scratch.budget.size:
         yield f"space: {scratch.used()} bytes are used, the cap is {scratch.budget.size}"

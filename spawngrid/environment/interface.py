@@ -230,6 +230,10 @@ class Environments(Protocol):
         """Return what `reconcile` would mend, changing nothing."""
         ...
 
+    def close(self) -> None:
+        """End what `prepare` has started, if no environment is left; for the end of a node."""
+        ...
+
     def doctor(self) -> list[Finding]:
         """Return what this machine can and cannot do for environments."""
         ...

@@ -112,8 +112,8 @@ class Node:
         directory: str = "/",
     ) -> "Command":
         """Start a command inside; see the interface."""
-        if not argv:
-            raise UsageError("no command")
+        if not argv or argv[0].startswith("-"):
+            raise UsageError("no command" if not argv else f"{argv[0]}: not a command")
         own = self._running(environment_id)
         options = ["--cwd", directory, *(["--tty"] if terminal else [])]
         for name, value in (variables or {}).items():
@@ -260,19 +260,17 @@ class Node:
                 return
             words = [self._places.run, self._places.state, self._kill_at]
             with open(self._places.keeper_log, "ab") as log:
-                keeper = subprocess.Popen(
+                started = subprocess.run(  # it is back when the keeper listens
                     [sys.executable, "-m", "spawngrid.environment.keeper", *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     cwd="/",
-                    start_new_session=True,
+                    check=False,
+                    timeout=KEEPER_SECONDS_MAX,
                 )
-            deadline = time.monotonic() + KEEPER_SECONDS_MAX
-            while not orders.is_served(self._places.keeper):
-                if keeper.poll() is not None or time.monotonic() > deadline:
-                    raise StartFailed(f"the keeper did not start: see {self._places.keeper_log}")
-                time.sleep(0.005)
+            if started.returncode:
+                raise StartFailed(f"the keeper did not start: see {self._places.keeper_log}")
 
 
 class Command:

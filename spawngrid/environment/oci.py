@@ -16,6 +16,7 @@ INIT: Final = (
 )
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPEN_FILES_MAX: Final = 4096
+IN_MEMORY_MAX: Final = 64 << 20  # bytes of /dev/shm, and of /run
 CPU_PERIOD_US: Final = 100_000
 _CAPABILITIES: Final = """
 AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT
@@ -57,7 +58,7 @@ def configuration(
         "process": process(["/dev/init", "-P"]),
         "root": {"path": ROOT, "readonly": False},
         "hostname": hostname,
-        "mounts": _mounts(network) + [_bind(bind) for bind in binds],
+        "mounts": _mounts(network, limits) + [_bind(bind) for bind in binds],
         "linux": {
             "namespaces": [{"type": name} for name in spaces],
             "uidMappings": ids,
@@ -92,8 +93,10 @@ def _mount(target: str, kind: str, *options: str) -> dict[str, object]:
     return {"destination": target, "type": kind, "source": kind, "options": list(options)}
 
 
-def _mounts(network: Network) -> list[dict[str, object]]:
+def _mounts(network: Network, limits: Limits | None) -> list[dict[str, object]]:
     plain = ("nosuid", "nodev")
+    most = IN_MEMORY_MAX if limits is None else min(IN_MEMORY_MAX, limits.memory_bytes // 4)
+    size = f"size={most}"  # both full leave half of the memory: a command can still be run
     if network == "host":  # a sysfs of its own comes with a network of its own only
         system = _mount("/sys", "none", "rbind", "rro", "noexec", *plain)
         system["source"] = "/sys"
@@ -105,11 +108,11 @@ def _mounts(network: Network) -> list[dict[str, object]]:
         _mount(
             "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"
         ),
-        _mount("/dev/shm", "tmpfs", "noexec", "mode=1777", "size=64m", "nr_inodes=16k", *plain),
+        _mount("/dev/shm", "tmpfs", "noexec", "mode=1777", size, "nr_inodes=16k", *plain),
         _mount("/dev/mqueue", "mqueue", "noexec", *plain),
         system,
         _mount("/sys/fs/cgroup", "cgroup", "ro", "noexec", "relatime", *plain),
-        _mount("/run", "tmpfs", "mode=755", "size=64m", "nr_inodes=16k", *plain),
+        _mount("/run", "tmpfs", "mode=755", size, "nr_inodes=16k", *plain),
         _mount("/srv", "tmpfs", "mode=755", "size=4m", "nr_inodes=1k", *plain),
     ]
 

@@ -24,6 +24,9 @@ def reconcile(places: Places) -> list[Mended]:
         done += remove(own, record.read(own), keep_scratch=True)
     for environment_id in _nameless(places):
         done += remove(places.of(environment_id), None)
+    for group in _held_still(places):
+        group.thaw()
+        done.append(Mended("process", group.path, "set going again"))
     slots = _slots(places)
     for slot in set(network.links(places)) - slots:
         network.disconnect(places, slot)
@@ -37,6 +40,7 @@ def reconcile(places: Places) -> list[Mended]:
 def orphans(places: Places) -> list[Mended]:
     """Return what has no owner, one item for each thing; nothing is changed."""
     found = [Mended("record", each, "to be removed") for each in _broken(places)]
+    found += [Mended("process", g.path, "to be set going again") for g in _held_still(places)]
     known, layout = set(record.ids(places)), read_layout()
     for name in sorted(children(layout, places.cgroup) - known):
         group = Group(layout, f"{places.cgroup}/{name}")
@@ -67,6 +71,16 @@ def _broken(places: Places) -> Iterator[str]:
         entry = record.read(own)
         if entry is None or entry.state != "running" or tree.running(own) is None:
             yield environment_id
+
+
+def _held_still(places: Places) -> Iterator[Group]:
+    """Give the groups whose processes were stopped by a save that died."""
+    layout = read_layout()
+    for environment_id in record.ids(places):
+        own = places.of(environment_id)
+        group = Group(layout, own.guest_cgroup)
+        if not is_held(own) and group.is_frozen():
+            yield group
 
 
 def _nameless(places: Places) -> set[str]:

@@ -27,11 +27,17 @@ from venti_store.names.view import Named, forgotten_by, shares
 from venti_store.names.words import parse_time, split_full
 from venti_store.score import Score, format_score, parse_score
 
+SCORENAMES: Final = "scorenames"  # its name, beside a store
 COMMENT: Final = "# "
 LOOKED_UP_MAX: Final = 16  # names looked for by searching the text; more: a set of all is made
 _NUMBER = re.compile(r" number=(\d+)$", re.ASCII)
 _REFUSED = re.compile(rf"{COMMENT}refused: (.*) number=(\d+)\n", re.ASCII)
 _SPEAKS = re.compile(rf"^(?:{COMMENT})?(?:{'|'.join(Action)})=(\S+) ", re.ASCII | re.MULTILINE)
+
+
+def head_of(store_id: str, stamp: str) -> str:
+    """Return the first line of a scorenames file; one with another is made again."""
+    return f"# names in the log of store {store_id}, {stamp}; made from it: changes here are lost\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +215,20 @@ def _of_line(line: str) -> Numbered:
 
 
 def record_of(line: str) -> Numbered:
-    """Return the record that a line was made of."""
+    """Return the record that a line was made of; BadNameRecord if somebody changed it."""
+    try:
+        return _record_of(line)
+    except (BadScore, KeyError, StopIteration, ValueError):
+        raise BadNameRecord(f"{SCORENAMES}: a line that was changed: {line[:80]!r}") from None
+
+
+def _record_of(line: str) -> Numbered:
     [read] = parse(line.removeprefix(COMMENT))
     values = {pair.attr: pair.value for pair in read.pairs()}
     first = next(iter(read.pairs()))
     parts = split_full(first.value)
     if parts is None or first.attr not in set(Action):
-        raise BadNameRecord(f"{line[:80]!r}: not a line of scorenames")
+        raise ValueError
     action = Action.SHARE if "share" in values else Action(first.attr)
     shown = first.attr == Action.NAME and action is Action.SHARE
     record = Record(

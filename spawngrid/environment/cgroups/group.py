@@ -85,6 +85,15 @@ class Group:
                     with suppress(OSError):
                         _write(f"{top}/{name}", text)
 
+    def is_frozen(self) -> bool:
+        """Tell whether its processes are held, or about to be."""
+        frozen = self.layout.of("freezer", self.path)
+        if frozen is None:
+            return False
+        if self.layout.is_pure:
+            return (_read(f"{frozen}/cgroup.freeze") or "").strip() == "1"
+        return (_read(f"{frozen}/freezer.state") or "THAWED").strip() != "THAWED"
+
     def kill(self) -> None:
         """End all its processes and wait until they are gone; TimeoutError."""
         self.thaw()  # of version 1: who is frozen cannot die

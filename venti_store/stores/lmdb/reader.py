@@ -293,7 +293,7 @@ class Reader:
                 raise self.corrupt(header.score, header.kind, number, why) from why
         else:
             self._good.add(number)
-        return LogRecord(number, header.kind, header.score, bytes(data))
+        return LogRecord(number, header.kind, header.score, bytes(data), len(data))
 
 
 def header_for(record: Buffer | None, score: bytes, kind: Kind | None) -> Header:
