@@ -7,6 +7,7 @@ afterwards carries the environment's id or slot, and the state becomes `running`
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -35,8 +36,12 @@ PIPE: Final = "input"  # the shell's standard input, filled by the keeper
 _MOUNT_POINT_MODE: Final = 0o700
 
 
-def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
-    """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller."""
+def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...], ready: Callable[[], None]) -> None:
+    """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller.
+
+    `ready` is called when commands can be run. Its shell is started then: what it is told meanwhile waits in
+    its pipe. If the shell cannot be started, the next who attaches tries again.
+    """
     entry = record.read(own)
     if entry is None:
         raise StartFailed(f"{own.id}: its record is gone")
@@ -55,7 +60,6 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
     fault("start.connected")
     runc.run(own, ["start", own.id])
     fault("start.started")
-    start_shell(own)
     begun = start_time(init)
     if begun is None:
         raise StartFailed("its process 1 ended at once")
@@ -64,6 +68,8 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
     )
     record.write(own, entry)
     fault("start.recorded")
+    ready()
+    start_shell(own)
     if with_services:
         hubs.say(own, f". {fit.SERVICES}")
 

@@ -75,7 +75,8 @@ def test_the_processor_is_read_behind_any_name() -> None:
         follow.processor_of(b"77 (x) S 1 2")
 
 
-def test_who_asks_alone_is_followed_and_others_are_not() -> None:
+def test_who_asks_alone_is_followed_and_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "LOOK_SECONDS_MAX", 60.0)
     everywhere = os.sched_getaffinity(0)
     follower = follow.Follower()
     assert processors.bind(min(everywhere))
