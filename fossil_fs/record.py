@@ -124,7 +124,13 @@ def pack_record(family: Family, name: bytes, node: Node, slot: int) -> bytes:
 
 
 def pack_inode(
-    family: Family, name: bytes, node: Node, slot: int, *, nlink: int | None = None
+    family: Family,
+    name: bytes,
+    node: Node,
+    slot: int,
+    *,
+    nlink: int | None = None,
+    saved: int | None = None,
 ) -> bytes:
     """Return the record of `node` itself, under `name`, whatever its links."""
     seconds, nanoseconds = divmod(node.mtime_ns, SECOND)
@@ -138,6 +144,7 @@ def pack_inode(
         xattrs=node.xattrs if xattr_slot is None else (),
         xattr_slot=xattr_slot,
         nlink=nlink,
+        saved=saved,
     )
     sections = [(SECTION_EXTRA, pack_extra(extra))]
     if node.qid_offset:

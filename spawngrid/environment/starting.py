@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from fossil_fs.ids import Shift
 from lib9.faults import fault
 from lib9.keys import Identity
 from spawngrid.environment import (
@@ -50,7 +51,8 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...], ready: Callable[
     service.create()
     service.add(os.getpid())
     fault("start.cgroup")
-    tree.mount(own, spec, kill_at=kill_at, not_ours=not_ours)
+    shift = Shift(slots.first_id(entry.slot), slots.IDS) if entry.shifted else None
+    tree.mount(own, spec, shift=shift, kill_at=kill_at, not_ours=not_ours)
     fault("start.mounted")
     with_services = _take_over(own, entry, layout)
     fault("start.created")
@@ -78,10 +80,11 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
     """Let runc make the environment around the root; tell whether the root has services to start."""
     root = os.open(own.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fit.make_fit(root)
+        with kernel.files_of(slots.first_id(entry.slot) if entry.shifted else 0):
+            fit.make_fit(root)
         binds = _files(own, entry, fit.host_keys(root))
         with_services = fit.has_services(root)
-        _place_root(root, entry.slot)
+        _place_root(root, None if entry.shifted else entry.slot)
     finally:
         os.close(root)
     _write_configuration(own, entry, layout, binds)
@@ -89,21 +92,23 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
     return with_services
 
 
-def _place_root(root: int, slot: int) -> None:
-    """Put the root, with its ids mapped, where runc finds it: in a mount namespace of this process."""
-    users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
-    try:
-        copy = kernel.copy_mount(root, users=users)
-    except OSError as error:
-        raise CannotIsolate(
-            f"ids cannot be mapped on this file system: {error.strerror}"
-        ) from error
-    finally:
-        os.close(users)
+def _place_root(root: int, slot: int | None) -> None:
+    """Put the root where runc finds it, in a mount namespace of this process, its ids mapped to a slot's."""
+    copy = kernel.copy_mount(root, users=None) if slot is None else _mapped(root, slot)
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.keep_mounts_private()
     kernel.put_mount(copy, oci.ROOT)
     os.close(copy)
+
+
+def _mapped(root: int, slot: int) -> int:
+    users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
+    try:
+        return kernel.copy_mount(root, users=users)
+    except OSError as error:
+        raise CannotIsolate(f"ids cannot be mapped on this mount: {error.strerror}") from error
+    finally:
+        os.close(users)
 
 
 def _write_configuration(

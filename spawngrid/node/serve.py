@@ -34,6 +34,7 @@ from spawngrid.settings.config import NodeConfig
 from spawngrid.settings.users import RIGHT_GRID, Users
 from venti_store import known
 from venti_store.doors import RIGHT, RIGHT_READ
+from venti_store.names.gate import NameGate
 from venti_store.open import open_store
 from venti_store.server import Server
 
@@ -82,7 +83,7 @@ async def _storage(
 ) -> None:
     store = await open_store(config.store)
     stack.push_async_callback(store.aclose)
-    server = Server(store)
+    server = Server(store, admit_name=NameGate(store))
     users = Users(config.peers_file, config.place("tokens"))
     hubs = GridHubs(lambda: None)
     requests = RequestService(Queue(config.place("requests")), hubs, audit)

@@ -43,11 +43,11 @@ async def main(port: int, delay: float, *, count: bool) -> None:
         try:
             await trio.sleep(2 * delay)  # what a handshake of TCP takes
             server = await trio.open_tcp_stream(HOST, port)
-            async with server, trio.open_nursery() as nursery:
+            async with client, server, trio.open_nursery() as nursery:
                 nursery.start_soon(pump, client, server, delay)
                 nursery.start_soon(pump, server, client, delay)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            pass  # an end went away, or nobody answers there
+            await trio.aclose_forcefully(client)  # an end went away, or nobody answers there
 
     listeners = await trio.open_tcp_listeners(0, host=HOST)
     print(listeners[0].socket.getsockname()[1], flush=True)

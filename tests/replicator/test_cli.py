@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket as socket_module
 import subprocess
 
 import pytest
@@ -85,6 +86,9 @@ def test_what_it_says_when_it_cannot(stores, tmp_path):
     info = tmp_path / "server.info"
     ask = ("ventiprog", "-s", one, "-f", info)
     assert b"no venti= says which peer" in run(*ask, status=2).stderr
+    assert not info.exists()
+    info.touch()
+    assert b"no venti= says which peer" in run(*ask, status=2).stderr
     assert b"neither an address nor a node" in run(*ask, "nobody", status=2).stderr
     assert b"ventiprog: tcp!127.0.0.1!1" in run(*ask, "tcp!127.0.0.1!1", status=10).stderr
     run("venti", "init", "--hash", "sha1", tmp_path / "classic")
@@ -107,11 +111,15 @@ def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, ho
     )
     nobody = run("replicate", "--status", status=10)
     assert nobody.stderr.startswith(b"replicate: ")
+    assert nobody.stderr.endswith(b"/replicate.sock: nobody listens there\n")
     serve = subprocess.Popen(["venti", "serve", one, "--listen", f"unix!{socket}"], env=environment(),
                              stdout=subprocess.DEVNULL)  # fmt: skip
+    manager = socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
     daemon = subprocess.Popen(
-        ["replicate", "-s", two], env=environment(), stderr=subprocess.DEVNULL
-    )
+        ["replicate", "-s", two], stderr=subprocess.DEVNULL,
+        env=environment({"NOTIFY_SOCKET": str(tmp_path / "notify")}),
+    )  # fmt: skip
     try:
         wait_for(lambda: names(two) == [score], "the name")
         wait_for(lambda: link("one", "pull")["state"] == "current", "being current")
@@ -134,7 +142,10 @@ def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, ho
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(60) == 0
         assert not (home / "run/spawngrid/replicate.sock").exists()
+        said = [manager.recv(100) for _ in range(4)]
+        assert said == [b"READY=1", b"RELOADING=1", b"READY=1", b"STOPPING=1"]
     finally:
+        manager.close()
         for process in (daemon, serve):
             process.kill()
             process.wait()

@@ -47,8 +47,9 @@ class Machine:
         self.node = self.another()
         self.root = self.store_root(busybox(home / "busybox"))
 
-    def another(self, kill_at: str = "") -> Node:
-        return Node(str(self.run_directory), str(self.state), kill_at=kill_at)
+    def another(self, kill_at: str = "", *, shift_ids: bool | None = None) -> Node:
+        directories = str(self.run_directory), str(self.state)
+        return Node(*directories, kill_at=kill_at, shift_ids=shift_ids)
 
     def store_root(self, tree: Path) -> str:
         variables = environment(
