@@ -20,8 +20,8 @@ def process_lines(init_pid: int) -> Iterator[str]:
     for pid in _members(init_pid):
         with suppress(OSError, ValueError, IndexError, StopIteration):  # it may end meanwhile
             found.append(_line(pid))
-    for pid, line in sorted(found):
-        yield f"pid={pid} {line}"
+    for inner, line in sorted(found):
+        yield f"pid={inner} {line}"
 
 
 def _members(init_pid: int) -> list[str]:
