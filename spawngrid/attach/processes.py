@@ -17,11 +17,11 @@ def process_lines(init_pid: int) -> Iterator[str]:
     Pids are those inside; seconds of processor time and resident bytes.
     """
     found = []
-    for pid in _members(init_pid):
+    for member in _members(init_pid):
         with suppress(OSError, ValueError, IndexError, StopIteration):  # it may end meanwhile
-            found.append(_line(pid))
-    for inner, line in sorted(found):
-        yield f"pid={inner} {line}"
+            found.append(_line(member))
+    for pid, line in sorted(found):
+        yield f"pid={pid} {line}"
 
 
 def _members(init_pid: int) -> list[str]:

@@ -1,32 +1,47 @@
-"""`grid`: one script, a module for each word. A module has `add(commands)` and `main(args)`."""
+"""`grid`: one script, and modules for its words. A module has `add(words)`, which sets `run`."""
 
 import argparse
 import importlib
+import sys
+from functools import partial
+from typing import Final
 
 from lib9.cli import Parser, entry
 
-COMMANDS = (  # modules of spawngrid.cli
-    "ask",
-    "enter",
-    "join",
-    "node",
-    "user",
-    "names",
-    "root",
-    "book",
-    "env",
-    "key",
-    "doctor",
-)
+COMMANDS: Final = {  # module of spawngrid.cli → its words
+    "ask": (
+        "scores", "share", "unshare", "log", "diff", "spawn", "spawndisk", "save", "savedisk",
+        "invite", "boom", "kill", "status", "nodes", "whoami",
+    ),
+    "enter": ("attach", "run", "console", "ps"),
+    "join": ("join",),
+    "node": ("node",),
+    "user": ("user",),
+    "names": ("names",),
+    "root": ("root",),
+    "book": ("book",),
+    "env": ("env",),
+    "key": ("key",),
+    "doctor": ("doctor",),
+}  # fmt: skip
 
 
-def parser() -> Parser:
-    """Return the parser of grid and of all its words."""
-    p = Parser("grid", description="Keys, names of roots, and what is asked of the grid.")
+def parser(word: str = "") -> Parser:
+    """Return the parser of grid and of all its words; of one word alone, when it is one.
+
+    A module that is not needed is not imported: a command in an environment is over in less time
+    than it takes to import them all.
+    """
+    p = Parser(
+        "grid",
+        description="Environments on demand from any stored root: spawn, work, save, share; and the\n"
+        "nodes, users, names and keys of a grid.",
+    )
     p.house_options()
     words = p.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for word in COMMANDS:
-        importlib.import_module(f"spawngrid.cli.{word}").add(words)
+    needed = [module for module, has in COMMANDS.items() if word in has]
+    for module in needed or COMMANDS:
+        importlib.import_module(f"spawngrid.cli.{module}").add(words)
     return p
 
 
@@ -36,7 +51,11 @@ def main(args: argparse.Namespace) -> int | None:
     return status
 
 
-run = entry(parser, main)
+def run() -> int:
+    """Run grid."""
+    word = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return entry(partial(parser, word), main)()
+
 
 if __name__ == "__main__":
     raise SystemExit(run())

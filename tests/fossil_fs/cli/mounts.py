@@ -95,6 +95,8 @@ class Machine:
                     os.kill(int(words["pid"]), signal.SIGTERM)
                 except ProcessLookupError:
                     continue  # it was killed: nobody takes its record away
+                if _is_zombie(int(words["pid"])):
+                    continue
                 wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
         finally:
             for point in self.points:
