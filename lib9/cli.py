@@ -26,7 +26,12 @@ EXIT_STATUS = """exit status:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line and exit status 2, with the house options."""
+    """An ArgumentParser whose errors are one line and exit status 2, with the house options.
+
+    `mixed`: options may stand between arguments of which the later ones can be left out.
+    """
+
+    mixed = False
 
     def __init__(self, prog: str | None = None, *, description: str = "", **rest: object) -> None:
         rest.setdefault("epilog", EXIT_STATUS)
@@ -61,7 +66,7 @@ def entry(parser: Callable[[], Parser], main: Main) -> Callable[[], int]:
 def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
     """Run one command with the arguments `argv` and return its exit status."""
     try:
-        args = parser.parse_args(argv)
+        args = parser.parse_intermixed_args(argv) if parser.mixed else parser.parse_args(argv)
     except UsageError as wrong:  # from the type of an argument
         parser.error(str(wrong))
     program = parser.prog.split()[0]

@@ -60,6 +60,7 @@ class Daemon:
         rescan: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         """Replicate until cancelled. `rescan`: peers and ways to ask for everything again."""
+        os.makedirs(self._info_folder, exist_ok=True)
         listeners = await streams.listen(streams.Dial("unix", path=socket))
         files: list[InfoFile] = []
         try:

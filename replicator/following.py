@@ -39,6 +39,7 @@ class Progress:
     refused: list[str] = field(default_factory=list)  # why names were, the last REFUSED_MAX
     refused_count: int = 0
     number: int = 0  # of the entry that was read last
+    settled: int = 0  # number of the entry up to which blocks are put, or known to be there
     last: int = 0  # number of the last entry there is, as far as is known
     caught_up: bool = False  # at the end of the log, with all there is done
 
@@ -95,6 +96,7 @@ class Following:
                     else:
                         nursery.start_soon(self._carry_out, action)
                 self.progress.caught_up = self.follower.idle
+                self.progress.settled = self.follower.settled_number
                 self._hooks.on_change(self.progress)
                 await self._news.wait()
                 self._news = trio.Event()

@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
 
     address = store_address(args)
     score = resolve(args.tree, address)
-    prepare_point(args.mnt)
+    prepare_point(args.mnt, "fossil-mount")
     size = parse_size(args.size or (RAM_SIZE if args.ram else DISK_SIZE))
     if size < SIZE_MIN:
         raise UsageError(f"--size {args.size}: at least {format_size(SIZE_MIN)}")
@@ -128,12 +128,12 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def prepare_point(mnt: str) -> None:
+def prepare_point(mnt: str, program: str) -> None:
     """Check the mount point, and say so if a dead mount was in the way."""
     from fossil_fs.mounting.point import make_ready
 
     if make_ready(os.fsencode(mnt)):
-        sys.stderr.write(f"fossil-mount: {mnt}: removed a dead mount\n")
+        sys.stderr.write(f"{program}: {mnt}: removed a dead mount\n")
 
 
 def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting":

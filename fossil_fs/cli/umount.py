@@ -35,6 +35,7 @@ def parser() -> Parser:
         action="store_true",
         help="even if the daemon hangs or is gone; what waits for the mount fails, the scratch stays",
     )
+    p.mixed = True  # --save NAME is what everybody types
     return p.house_options()
 
 

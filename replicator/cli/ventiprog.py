@@ -77,6 +77,8 @@ def main(args: argparse.Namespace) -> int:
 
     if spec := os.environ.get(VARIABLE):
         arm_kill(spec)
+    if not args.peers and not os.path.exists(args.file):
+        raise UsageError(f"{args.file}: not there, so no venti= says which peer: name one")
     info = InfoFile.open(args.file)
     try:
         peers = [peer_address(peer) for peer in args.peers] or [info.info.venti]
@@ -153,7 +155,7 @@ def _progress(what: str) -> "Callable[[Progress], None]":
         now = time.monotonic()
         if now - shown >= 0.2 or progress.caught_up:
             shown = now
-            done = f"entry {progress.number:,} of {progress.last:,}" if progress.last else ""
+            done = f"entry {progress.settled:,} of {progress.last:,}" if progress.last else ""
             counts = f"{progress.blocks:,} blocks, {format_size(progress.size)}"
             sys.stderr.write(
                 f"\r\x1b[K{what}: {done}  {counts}" if not progress.caught_up else "\r\x1b[K"

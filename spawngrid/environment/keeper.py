@@ -19,6 +19,7 @@ from typing import Final
 from hubfs.shell.hubs import NOTE_SIZE_MAX
 from lib9 import faults
 from lib9.errors import single_error
+from lib9.places import use
 from lib9.sockets import socket_path
 from lib9.telling import error_line, exit_status
 from spawngrid.environment import hubs, orders, record, runc, starting
@@ -262,4 +263,5 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
+    use(os.environ)  # a store far away is dialled with this node's key
     raise SystemExit(main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))

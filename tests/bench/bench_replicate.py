@@ -1,4 +1,4 @@
-"""Replication: a whole store beside rsync, nothing new, one change, three peers far away; ndbquery."""
+"""Replication: a whole store beside rsync, nothing new, one change, three peers far away."""
 
 import os
 import shutil
@@ -12,8 +12,7 @@ from pathlib import Path
 from lib9.waiting import run_now
 from tests.bench.context import Context, noise
 from tests.bench.rows import Row
-from tests.kit.nodes import BIN, Node, nodes_on, wait_for
-from venti_store.score import format_score
+from tests.kit.nodes import Node, nodes_on, wait_for
 from venti_store.stores.lmdb.store import LmdbStore
 
 DELAY_MS = 20
@@ -28,8 +27,6 @@ def run(ctx: Context) -> Iterable[Row]:
             yield from _one_change(ctx, scratch)
         with ctx.scratch() as scratch:
             yield from _three_peers(ctx, scratch)
-    with ctx.scratch() as scratch:
-        yield from _query(ctx, scratch)
 
 
 def _whole_store(ctx: Context, scratch: Path) -> Iterable[Row]:
@@ -55,10 +52,10 @@ def _whole_store(ctx: Context, scratch: Path) -> Iterable[Row]:
             b("ventiprog", "-s", store, "-f", info, "--pull", a.address)
             return megabytes / (time.perf_counter() - began)
 
-        def theirs() -> float:
+        def theirs(*options: str) -> float:
             target = scratch / f"rsync{next(serial)}"
             began = time.perf_counter()
-            ctx.command("rsync", "-a", "rsync://127.0.0.1:18730/files/", target)
+            ctx.command("rsync", "-a", *options, "rsync://127.0.0.1:18730/files/", target)
             return megabytes / (time.perf_counter() - began)
 
         def prepare(_: str) -> None:
@@ -71,7 +68,7 @@ def _whole_store(ctx: Context, scratch: Path) -> Iterable[Row]:
         contestants: dict[str, Callable[[], float | None]] = {"ours": ours}
         if peer is not None:
             stack.enter_context(_rsyncd(scratch, files))
-            contestants["peer"] = theirs
+            contestants |= {"peer": theirs, "synced": lambda: theirs("--fsync")}
         values = ctx.race(contestants, prepare=prepare, runs=min(ctx.runs, 3))
         about = f"{total >> 20} MiB of noise, over noise! on loopback; rsyncd without -z"
         for target, target_is in ((0.5, "ratio"), (150, "ours")):
@@ -80,6 +77,10 @@ def _whole_store(ctx: Context, scratch: Path) -> Iterable[Row]:
                 peer or "rsync is not here", better="higher", target=target, target_is=target_is,  # type: ignore[arg-type]
                 flags=about,
             )  # fmt: skip
+        yield Row(
+            "replicate: a whole store (beside a durable copy)", "MB/s", values["ours"],
+            values.get("synced", ()), f"{peer} --fsync", better="higher", flags=about,
+        )  # fmt: skip
         b("ventiprog", "-f", b.folder / "again", "--pull", a.address)
 
         def again() -> None:
@@ -247,30 +248,4 @@ def _three_peers(ctx: Context, scratch: Path) -> Iterable[Row]:
     yield Row(
         "replicate: save to visible on three peers, p95", "s", [p95], target=1,
         flags=f"{saves} saves, {DELAY_MS} ms one way; {about}",
-    )  # fmt: skip
-
-
-def _query(ctx: Context, scratch: Path) -> Iterable[Row]:
-    records = ctx.size(100_000, 1000)
-    file = scratch / "scorenames"
-    score = format_score(b"\x42" * 32)
-    with file.open("w") as out:
-        for n in range(records):
-            out.write(f"scorename=name{n}.{n:016x} rootscore={score} user=glenda\n")
-    wanted = f"name{records - 10}.{records - 10:016x}"
-
-    def ours() -> None:
-        assert score in ctx.command(BIN / "ndbquery", "-f", file, "scorename", wanted, "rootscore")
-
-    def grep_and_python() -> float:
-        began = time.perf_counter()
-        ctx.command("grep", f"scorename={wanted} ", file)
-        ctx.command(sys.executable, "-c", "pass")
-        return time.perf_counter() - began
-
-    values = ctx.race({"ours": ours, "peer": grep_and_python})
-    yield Row(
-        "replicate: ndbquery on 100,000 records", "s", values["ours"], values["peer"],
-        "grep, and an empty Python", target=2, target_is="ratio",
-        flags="a cold process; scorename=, one match near the end",
     )  # fmt: skip

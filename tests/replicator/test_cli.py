@@ -86,6 +86,9 @@ def test_what_it_says_when_it_cannot(stores, tmp_path):
     info = tmp_path / "server.info"
     ask = ("ventiprog", "-s", one, "-f", info)
     assert b"no venti= says which peer" in run(*ask, status=2).stderr
+    assert not info.exists()
+    info.touch()
+    assert b"no venti= says which peer" in run(*ask, status=2).stderr
     assert b"neither an address nor a node" in run(*ask, "nobody", status=2).stderr
     assert b"ventiprog: tcp!127.0.0.1!1" in run(*ask, "tcp!127.0.0.1!1", status=10).stderr
     run("venti", "init", "--hash", "sha1", tmp_path / "classic")
@@ -108,6 +111,7 @@ def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, ho
     )
     nobody = run("replicate", "--status", status=10)
     assert nobody.stderr.startswith(b"replicate: ")
+    assert nobody.stderr.endswith(b"/replicate.sock: nobody listens there\n")
     serve = subprocess.Popen(["venti", "serve", one, "--listen", f"unix!{socket}"], env=environment(),
                              stdout=subprocess.DEVNULL)  # fmt: skip
     manager = socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_DGRAM)

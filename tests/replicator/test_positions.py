@@ -63,7 +63,7 @@ ONE = Saved(Direction.PULL, Position("s", 7, Score(b"a" * 32)), Mark("t", 9, Sco
 
 
 def test_a_file_is_appended_to_and_read_again(tmp_path):
-    path = str(tmp_path / "below/server.info")
+    path = str(tmp_path / "server.info")
     file = InfoFile.open(path)
     file.set_peer("noise!x!1")
     file.set_peer("noise!x!1")
@@ -76,7 +76,7 @@ def test_a_file_is_appended_to_and_read_again(tmp_path):
     assert again.load(Direction.PULL, "s", "t") == ONE
     assert again.load(Direction.PUSH, "s", "t") is None
     again.close()
-    lines = (tmp_path / "below/server.info").read_text().splitlines()
+    lines = (tmp_path / "server.info").read_text().splitlines()
     assert [line[:6] for line in lines] == ["venti=", "# " + lines[1][2:6], "pull=s"]
 
 
