@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Callable
 from errno import EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, ESTALE
-from secrets import randbits
+from random import Random
 from typing import Final, NamedTuple
 
 from fossil_fs.node import Node
@@ -16,7 +16,15 @@ from fossil_fs.overlay.base import Base, Streams
 from fossil_fs.overlay.table import Known, Table
 from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import Op, delete, put
-from fossil_fs.scratch.records import GONE, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
+from fossil_fs.scratch.records import (
+    GONE,
+    LINK_IN_BASE,
+    ROOT,
+    XATTRS_HERE,
+    Inode,
+    with_times,
+    with_version,
+)
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.snapshot import Snapshot
 from venti_store.hashtree.entry import Entry, pack_entry, unpack_entry
@@ -52,6 +60,7 @@ class Overlay:
         self.clock = clock
         self.block_size = BLOCK if base.family.size != 20 else 8192
         self.saves = 0
+        self._random = Random()  # seeded by the system; numbers need to be new, not secret
         self._streams: dict[tuple[bytes, bytes, int], Streams] = {}
         self.removed_names: set[Place] | None = None  # while a save runs: names dropped since
         self.snapshot = snapshot
@@ -158,7 +167,9 @@ class Overlay:
                 self.table.see(ino, directory, name)
                 return ino
             streams = self.streams(directory)
-            node = await self.base.lookup(streams, name) if streams else None
+            if streams is None:
+                return None
+            node = await self.base.lookup(streams, name)
             if self.is_still(directory, streams, name):
                 return None if node is None else self.identify(directory, name, node).ino
 
@@ -229,7 +240,7 @@ class Overlay:
     def fresh_number(self) -> int:
         """Return an inode number that nothing has."""
         while True:
-            ino = randbits(63)
+            ino = self._random.getrandbits(63)
             if ino > ROOT and self.table.get(ino) is None and self.record(ino) is None:
                 return ino
 
@@ -279,7 +290,7 @@ class Change:
 
     def touch(self, ino: int) -> None:
         """A directory's names change: mtime and ctime are now."""
-        self.set(ino, self.inode(ino)._replace(mtime_ns=self.now, ctime_ns=self.now))
+        self.set(ino, with_times(self.inode(ino), self.now, self.now))
 
     def name(self, place: Place, ino: int | None) -> None:
         """Let a name lead to an inode, to nothing (GONE), or to the base again (None)."""
@@ -293,7 +304,8 @@ class Change:
         inode = self._inodes.pop(ino, None) or self.overlay.record(ino)
         if inode is not None:
             self.condemn(inode)
-            self.ops += self.overlay.scratch.forget_inode(ino)
+            is_dir = stat.S_ISDIR(inode.mode)
+            self.ops += self.overlay.scratch.forget_inode(ino, is_dir=is_dir)
         self.ops.append(delete(records.orphan_key(ino)))
         self._forgotten.add(ino)
 
@@ -320,20 +332,16 @@ class Change:
 
     def apply(self) -> None:
         """Make the mutation. OSError ENOSPC: the disk is full, and nothing has changed."""
-        scratch, ops = self.overlay.scratch, self.ops
-        inodes = {
-            ino: inode._replace(version=scratch.next_version())
-            for ino, inode in self._inodes.items()
-        }
-        for ino, inode in inodes.items():
+        scratch, ops, inodes = self.overlay.scratch, self.ops, self._inodes
+        for ino, unversioned in inodes.items():
+            inode = inodes[ino] = with_version(unversioned, scratch.next_version())
             ops.append(put(records.inode_key(ino), records.pack_inode(inode)))
         for place, child in self._names.items():
             key = records.name_key(*place)
             ops.append(delete(key) if child is None else put(key, records.pack_number(child)))
-        scratch.apply(ops)
-        for ino, inode in inodes.items():
-            scratch.remember(ino, inode)
-        scratch.files.condemn(self._condemned)
+        scratch.apply(ops, inodes)
+        if self._condemned:
+            scratch.files.condemn(self._condemned)
         removed = self.overlay.removed_names
         if removed is not None:
             removed.update(place for place, child in self._names.items() if child is None)

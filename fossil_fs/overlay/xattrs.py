@@ -25,15 +25,18 @@ class ExtendedAttributes:
         self._sizes: dict[int, int] = {}  # packed bytes of inodes whose attributes are here
 
     async def get(self, ino: int, name: bytes) -> bytes:
-        overlay = self._overlay
-        record = overlay.record(ino)
-        if record is not None and record.flags & XATTRS_HERE:
-            value = overlay.scratch.get(records.xattr_key(ino, name))
-        else:
-            value = dict(await self._of_base(ino)).get(name)
+        value = await self.find(ino, name)
         if value is None:
             raise OSError(ENODATA, "attribute")
         return value
+
+    async def find(self, ino: int, name: bytes) -> bytes | None:
+        """Return an attribute's value, None where there is none."""
+        overlay = self._overlay
+        record = overlay.record(ino)
+        if record is not None and record.flags & XATTRS_HERE:
+            return overlay.scratch.get(records.xattr_key(ino, name))
+        return dict(await self._of_base(ino)).get(name)
 
     async def names(self, ino: int) -> Sequence[bytes]:
         overlay = self._overlay
@@ -113,20 +116,12 @@ class ExtendedAttributes:
 
     async def default_acl(self, directory: int) -> bytes | None:
         """Return the ACL that files made in a directory inherit from."""
-        try:
-            return await self.get(directory, acl.DEFAULT)
-        except OSError as error:
-            if error.errno != ENODATA:
-                raise
-            return None
+        return await self.find(directory, acl.DEFAULT)
 
     async def follow_mode(self, ino: int) -> None:
         """Let the access ACL, if there is one, say what the mode says now."""
-        try:
-            old = await self.get(ino, acl.ACCESS)
-        except OSError as error:
-            if error.errno != ENODATA:
-                raise
+        old = await self.find(ino, acl.ACCESS)
+        if old is None:
             return
         new = acl.with_mode(old, self._overlay.mode(ino))
         if new != old:

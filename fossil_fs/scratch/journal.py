@@ -44,31 +44,34 @@ class Op(NamedTuple):
     value: bytes
 
 
+_PUT, _DELETE, _PATCH, _CUT = OpKind  # looking a member up takes longer than what follows
+
+
 def put(key: bytes, value: bytes) -> Op:
-    return Op(OpKind.PUT, key, value)
+    return Op(_PUT, key, value)
 
 
 def delete(key: bytes) -> Op:
-    return Op(OpKind.DELETE, key, b"")
+    return Op(_DELETE, key, b"")
 
 
 def patch(key: bytes, offset: int, data: bytes) -> Op:
-    return Op(OpKind.PATCH, key, _OFFSET.pack(offset) + data)
+    return Op(_PATCH, key, _OFFSET.pack(offset) + data)
 
 
 def cut(key: bytes, size: int) -> Op:
-    return Op(OpKind.CUT, key, _OFFSET.pack(size))
+    return Op(_CUT, key, _OFFSET.pack(size))
 
 
 def perform(op: Op, old: bytes | None) -> bytes | None:
     """Return the value that `op` makes of `old`; None: no value."""
-    if op.kind is OpKind.PUT:
+    if op.kind is _PUT:
         return op.value
-    if op.kind is OpKind.DELETE:
+    if op.kind is _DELETE:
         return None
     old = old or b""
     (offset,) = _OFFSET.unpack_from(op.value)
-    if op.kind is OpKind.CUT:
+    if op.kind is _CUT:
         return old[:offset]
     end = offset + len(op.value) - _OFFSET.size
     return b"".join(

@@ -11,7 +11,7 @@ Who keeps which promise:
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import ENOSPC
 from typing import Final
@@ -31,6 +31,7 @@ CHANGES_MAX: Final = 10_000  # mutations between two commits: what a resume has 
 COMPACT_MIN: Final = 1 << 20  # bytes of free pages that are worth a copy of the metadata
 INODES_MAX: Final = 4096  # records kept unpacked
 _INODE: Final = ord("i")
+_NO_INODES: Final[Mapping[int, Inode]] = {}
 
 
 class Records(View):
@@ -107,10 +108,6 @@ class Scratch(Records):
             self._inodes[ino] = inode
             return inode
 
-    def remember(self, ino: int, inode: Inode) -> None:
-        """Keep an inode that was just put, so that it need not be unpacked."""
-        self._inodes[ino] = inode
-
     @property
     def transaction(self) -> object:  # the metadata replaces it at each commit
         return self.metadata.transaction
@@ -148,10 +145,11 @@ class Scratch(Records):
         for ino in inos:
             yield [*self.forget_inode(ino), delete(records.orphan_key(ino))]
 
-    def forget_inode(self, ino: int) -> list[Op]:
+    def forget_inode(self, ino: int, *, is_dir: bool = True) -> list[Op]:
         """Return the mutation that drops all records of an inode, but for names that lead to it."""
         ops = [delete(inode_key(ino)), delete(records.content_key(ino))]
-        for prefix in (records.xattr_key(ino, b""), records.name_key(ino, b"")):
+        prefixes = [records.xattr_key(ino, b"")] + [records.name_key(ino, b"")] * is_dir
+        for prefix in prefixes:
             ops += [delete(prefix + rest) for rest, _ in self.scan(prefix)]
         return ops
 
@@ -174,12 +172,16 @@ class Scratch(Records):
         """Tell whether a layer may be written: no save reads it."""
         return number >= self.frozen_below
 
-    def apply(self, ops: Sequence[Op]) -> None:
-        """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full."""
+    def apply(self, ops: Sequence[Op], inodes: Mapping[int, Inode] = _NO_INODES) -> None:
+        """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full.
+
+        `inodes`: those that `ops` put; they need not be unpacked again.
+        """
         self.metadata.apply(ops)
-        for op in ops:
-            if op.key[0] == _INODE:
-                self._inodes.pop(records.unpack_number(op.key[1:]), None)
+        for _, key, _ in ops:
+            if key[0] == _INODE:
+                self._inodes.pop(records.unpack_number(key[1:]), None)
+        self._inodes.update(inodes)
         if self._overdue():
             with suppress(OSError):  # a full disk: the journal has it, and the next commit may work
                 self.commit()

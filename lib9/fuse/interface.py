@@ -59,6 +59,9 @@ class Caller:
     umask: int = 0
 
 
+_NONE = (None,) * 6
+
+
 @dataclass(slots=True)
 class Changes:
     """What setattr shall change: None means leave as it is. `*_now`: the file system's own clock."""
@@ -72,6 +75,12 @@ class Changes:
     ctime_ns: int | None = None
     atime_now: bool = False
     mtime_now: bool = False
+
+    @property
+    def beyond_size(self) -> bool:
+        """Whether anything but the size shall change."""
+        others = self.mode, self.uid, self.gid, self.atime_ns, self.mtime_ns, self.ctime_ns
+        return self.atime_now or self.mtime_now or others != _NONE
 
 
 @dataclass(slots=True)

@@ -66,17 +66,26 @@ def changes_of(numbers: tuple[int, ...]) -> Changes:
     valid, _fh, size, atime, mtime, ctime, atime_rest, mtime_rest, ctime_rest, mode, uid, gid = (
         numbers
     )
-    return Changes(
-        mode=mode if valid & 1 else None,
-        uid=uid if valid & 2 else None,
-        gid=gid if valid & 4 else None,
-        size=size if valid & 8 else None,
-        atime_ns=_nanoseconds(atime, atime_rest) if valid & 0x10 and not valid & 0x80 else None,
-        mtime_ns=_nanoseconds(mtime, mtime_rest) if valid & 0x20 and not valid & 0x100 else None,
-        ctime_ns=_nanoseconds(ctime, ctime_rest) if valid & 0x400 else None,
-        atime_now=bool(valid & 0x80),
-        mtime_now=bool(valid & 0x100),
-    )
+    changes = Changes()
+    if valid & 1:
+        changes.mode = mode
+    if valid & 2:
+        changes.uid = uid
+    if valid & 4:
+        changes.gid = gid
+    if valid & 8:
+        changes.size = size
+    if valid & 0x80:
+        changes.atime_now = True
+    elif valid & 0x10:
+        changes.atime_ns = _nanoseconds(atime, atime_rest)
+    if valid & 0x100:
+        changes.mtime_now = True
+    elif valid & 0x20:
+        changes.mtime_ns = _nanoseconds(mtime, mtime_rest)
+    if valid & 0x400:
+        changes.ctime_ns = _nanoseconds(ctime, ctime_rest)
+    return changes
 
 
 class _KernelPoller(Poller):
