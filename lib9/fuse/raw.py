@@ -7,7 +7,7 @@ tasks and may wait. Each request gets exactly one answer, an errno for whatever 
 
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
-from errno import EAGAIN, EINTR, ENOSYS, ERANGE
+from errno import EAGAIN, EINTR, ENODATA, ENOSYS, ERANGE
 from stat import S_IFDIR, S_IFMT
 from types import ModuleType
 from typing import Any
@@ -26,11 +26,12 @@ from lib9.fuse.interface import (
     Poller,
 )
 from lib9.fuse.interrupts import Interrupts
+from lib9.fuse.loop import going_on
 from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
 
 Method = Callable[..., Awaitable[None]]
-Handler = Callable[..., Coroutine[Any, Any, None]]
+Handler = Callable[..., Awaitable[None]]
 
 _STATFS = struct.Struct("=5Q3I28x")
 _SEEK = struct.Struct("=Q")
@@ -45,12 +46,17 @@ _FATTR_KILL = 1 << 11
 _FATTR_ANY = 0x1BF  # mode, owner, group, size and times: what somebody asked for
 _WRITE_KILL = 1 << 2
 _OPEN_KILL = 1
+_CAPABILITY = b"security.capability"
 
 
 def _open_flags(opened: OpenFile) -> int:
     return (
         opened.direct_io * 1 | opened.keep_cache * 2 | opened.nonseekable * 4 | opened.stream * 16
     )
+
+
+def _as_it_is(method: Method) -> Method:
+    return method
 
 
 def _signed(number: int) -> int:
@@ -115,6 +121,8 @@ class RawHandlers:
         self._options = options
         self._shim = shim
         self.interrupts = interrupts
+        self._names: dict[int, str] = {}  # of opcodes, for the log
+        self._xattrs_set = 0  # how often one was
 
     def register(self) -> None:
         """Take over every request that is known here; the rest stays with libfuse."""
@@ -156,12 +164,14 @@ class RawHandlers:
             47: self.copy_file_range,
             51: self.tmpfile,
         }
-        wrap = self._interruptible if self._options.interruptible else self._answered
+        wrap = self._interruptible if self._options.interruptible else _as_it_is
         for opcode, method in changing.items():
             ends = opcode in _ENDS or not self._options.far
-            self._shim.handle(opcode, self._answered(method) if ends else wrap(method))
+            self._shim.handle(opcode, method if ends else wrap(method))
         for opcode, method in reading.items():
             self._shim.handle(opcode, wrap(method))
+        for opcode, method in (reading | changing).items():
+            self._names[opcode] = getattr(method, "__name__", "request")
         for opcode in self._refused():
             self._shim.handle(opcode, ENOSYS)
 
@@ -188,20 +198,17 @@ class RawHandlers:
         except Exception as error:  # noqa: BLE001 nobody waits for an answer
             errno_of(error, "forget")
 
-    def _answered(self, method: Method) -> Handler:
-        reply_error = self._shim.reply_error
-        name = getattr(method, "__name__", "request")
+    def fail(self, unique: int, opcode: int, error: Exception) -> None:
+        """Answer a request whose handler raised: this must not end the daemon."""
+        self._shim.reply_error(unique, errno_of(error, self._names.get(opcode, "request")))
 
-        async def answered(unique: int, *arguments: Any) -> None:
-            try:
-                await method(unique, *arguments)
-            except Exception as error:  # noqa: BLE001 a handler must not end the daemon
-                reply_error(unique, errno_of(error, name))
-
-        return answered
+    def wait(
+        self, handler: Coroutine[Any, Any, None], said: object, unique: int, opcode: int
+    ) -> Awaitable[None]:
+        """Return the rest of a handler that has begun and waits."""
+        return going_on(handler, said, lambda error: self.fail(unique, opcode, error))
 
     def _interruptible(self, method: Method) -> Handler:
-        answered = self._answered(method)
         reply_error = self._shim.reply_error
         waiting = self.interrupts.waiting
         limit = self._options.max_tasks
@@ -215,7 +222,7 @@ class RawHandlers:
             with trio.CancelScope() as scope:
                 waiting[unique] = scope, who.pid
                 try:
-                    await answered(unique, who, *arguments)
+                    await method(unique, who, *arguments)
                 finally:
                     del waiting[unique]
             if scope.cancelled_caught:
@@ -240,7 +247,9 @@ class RawHandlers:
         self, unique: int, who: Caller, parent: int, mode: int, rdev: int, umask: int, name: bytes
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
-        self._shim.reply_entry(unique, await self._fs.mknod(parent, name, mode, rdev, who))
+        made = await self._fs.mknod(parent, name, mode, rdev, who)
+        self._shim.bare(made.ino)
+        self._shim.reply_entry(unique, made)
 
     async def mkdir(
         self, unique: int, who: Caller, parent: int, mode: int, umask: int, name: bytes
@@ -347,7 +356,15 @@ class RawHandlers:
             self._shim.reply_data(unique, value, size)
 
     async def getxattr(self, unique: int, who: Caller, ino: int, size: int, name: bytes) -> None:
-        self._reply_sized(unique, await self._fs.getxattr(ino, name, who), size)
+        before = self._xattrs_set
+        try:
+            value = await self._fs.getxattr(ino, name, who)
+        except OSError as error:
+            # not where one was set meanwhile
+            if error.errno == ENODATA and name == _CAPABILITY and before == self._xattrs_set:
+                self._shim.bare(ino)
+            raise
+        self._reply_sized(unique, value, size)
 
     async def listxattr(self, unique: int, who: Caller, ino: int, size: int) -> None:
         names = await self._fs.listxattr(ino, who)
@@ -356,7 +373,9 @@ class RawHandlers:
     async def setxattr(
         self, unique: int, who: Caller, ino: int, _size: int, flags: int, name: bytes, value: bytes
     ) -> None:
+        self._xattrs_set += 1
         await self._fs.setxattr(ino, name, bytes(value), flags, who)
+        self._xattrs_set += 1
         self._shim.reply_error(unique, 0)
 
     async def removexattr(self, unique: int, who: Caller, ino: int, name: bytes) -> None:
@@ -376,6 +395,7 @@ class RawHandlers:
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
         opened, made = await self._fs.create(parent, name, mode, flags, who)
+        self._shim.bare(made.ino)
         self._shim.reply_create(unique, made, opened.handle, _open_flags(opened))
 
     async def tmpfile(
@@ -383,6 +403,7 @@ class RawHandlers:
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
         opened, made = await self._fs.tmpfile(parent, mode, flags, who)
+        self._shim.bare(made.ino)
         handle = 0 if self._options.no_open else opened.handle
         self._shim.reply_create(unique, made, handle, _open_flags(opened))
 

@@ -40,17 +40,18 @@ def test_a_handler_goes_on_where_it_waited() -> None:
             @nursery.start_soon
             async def begun_here() -> None:
                 begun = handler(receive)
-                await going_on(begun, begun.send(None))
+                await going_on(begun, begun.send(None), failed.append)
 
             await trio.testing.wait_all_tasks_blocked()
             await send.send(7)
             send.close()
 
+    failed: list[Exception] = []
     trio.run(begin_and_await)
-    assert got == [7, "end"]
+    assert (got, failed) == ([7, "end"], [])
 
 
-def test_what_a_handler_raises_while_it_waits_comes_out() -> None:
+def test_a_cancelled_wait_reaches_the_handler_and_its_scope() -> None:
     async def handler() -> None:
         try:
             await trio.sleep_forever()
@@ -61,12 +62,27 @@ def test_what_a_handler_raises_while_it_waits_comes_out() -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             begun = handler()
-            await going_on(begun, begun.send(None))
+            await going_on(begun, begun.send(None), failed.append)
         assert scope.cancelled_caught
 
     ended: list[bool] = []
+    failed: list[Exception] = []
     trio.run(cancel_it)
-    assert ended == [True]
+    assert (ended, failed) == ([True], [])
+
+
+def test_what_a_handler_raises_after_its_wait_is_told() -> None:
+    async def handler() -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("x")
+
+    async def await_it() -> None:
+        begun = handler()
+        await going_on(begun, begun.send(None), failed.append)
+
+    failed: list[Exception] = []
+    trio.run(await_it)
+    assert [str(error) for error in failed] == ["'x'"]
 
 
 def test_the_processor_is_read_behind_any_name() -> None:
