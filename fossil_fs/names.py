@@ -9,12 +9,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from lib9.errors import Exit, SpawngridError, UsageError
 from lib9.places import data_directory
-from ndbdb.append import append
 from ndbdb.database import Database
 from ndbdb.errors import NoSuchDatabase
 from ndbdb.parser import parse
@@ -86,6 +84,10 @@ class Names:
 
     def record(self, name: str, score: Score, time: int) -> None:
         """Let `name` mean `score` from `time` on; on stable storage when this returns."""
+        from datetime import UTC, datetime
+
+        from ndbdb.append import append
+
         check_name(name)
         os.makedirs(os.path.dirname(self.file) or ".", mode=0o700, exist_ok=True)
         stamp = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -153,6 +155,8 @@ def _named(record: Record) -> Named | None:
     name, score, time = (record.get(attr) for attr in ("scorename", "rootscore", "time"))
     if name is None or score is None:
         return None
+    from datetime import datetime  # most commands are given a score
+
     try:
         stamp = int(datetime.fromisoformat(time).timestamp()) if time else 0
         return Named(name, parse_score(score), stamp)

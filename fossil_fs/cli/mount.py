@@ -78,6 +78,10 @@ def main(args: argparse.Namespace) -> int:
 
     score = resolve(args.tree)
     prepare_point(args.mnt)
+    if args.foreground and not (args.verbose or args.debug):
+        from lib9 import log
+
+        log.configure("fossil-mount", verbosity=0)
     size = parse_size(args.size or (RAM_SIZE if args.ram else DISK_SIZE))
     if size < SIZE_MIN:
         raise UsageError(f"--size {args.size}: at least {format_size(SIZE_MIN)}")
@@ -160,11 +164,12 @@ def mount(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: b
     registry.clean()
     options = mount_options(wanted, identity)
 
-    def serve(attached: "Attached", ready: Callable[[], None]) -> None:
+    def serve(attached: "Attached", ready: Callable[[], None], prepare: Callable[[], None]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, HALTING)  # until the daemon listens to them
         registry.add(running_mount(wanted, identity, attached))
         if not wait:
-            ready()
+            ready()  # what comes now takes longer than all before
+        prepare()
         import trio
 
         from fossil_fs.mounting.daemon import run_mount
@@ -178,18 +183,22 @@ def mount(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: b
             registry.remove(wanted.id)
 
     if foreground:
-        serve(attach(wanted.mnt, options), lambda: None)
+        serve(attach(wanted.mnt, options), lambda: None, lambda: None)
         return
     log = registry.path(wanted.id, "log")
 
-    def serve_and_log(attached: "Attached", ready: Callable[[], None]) -> None:
-        from fossil_fs.mounting.logfile import log_to, remove_if_empty
+    def log_to_file() -> None:
+        from fossil_fs.mounting.logfile import log_to
 
         log_to(log, "fossil-mount")
         os.chdir("/")
+
+    def serve_and_log(attached: "Attached", ready: Callable[[], None]) -> None:
         try:
-            serve(attached, ready)
+            serve(attached, ready, log_to_file)
         finally:
+            from fossil_fs.mounting.logfile import remove_if_empty
+
             remove_if_empty(log)
 
     mount_first(
@@ -212,4 +221,4 @@ def running_mount(wanted: "Mounting", identity: "Identity", attached: "Attached"
     )
 
 
-run = entry(parser, main)
+run = entry(parser, main, logs=False)
