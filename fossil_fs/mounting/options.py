@@ -35,6 +35,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
         no_open=True,
+        follow=True,
         interruptible=not is_local(identity.store),
         suid=os.geteuid() == 0,
         dev=os.geteuid() == 0,

@@ -145,6 +145,7 @@ class MountOptions:
     idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
     far: bool = False  # changes wait for others too: with `interruptible`, they can be interrupted
+    follow: bool = False  # run where a program runs that asks alone; see lib9.fuse.follow
     suid: bool = False
     dev: bool = False
     missing_keep_seconds: float = 0.0  # how long the kernel may know that a name is not there

@@ -170,7 +170,8 @@ def _use_shim(
     raw.register()
     handlers.forget = bridge.take  # type: ignore[method-assign]
     follower = Follower()
-    bridge.watch(follower.decide)
+    if options.follow:
+        bridge.watch(follower.decide)
     stack.callback(follower.end)
     pyfuse3.trio = LoopTrio(bridge.serve, follower)  # type: ignore[attr-defined]
 
