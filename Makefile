@@ -18,12 +18,13 @@ demo: $(VENV)/ready  ## a directory becomes a score, a mount, a new score: on re
 	sh tools/demo
 
 test: $(VENV)/ready  ## all tests that take less than minutes (REQUIRE=fuse,root: skips fail)
-	tools/setup test
+	tools/setup test grid
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests
 
-test-long: $(VENV)/ready  ## everything, the long ones too
-	tools/setup test bench
+test-long: $(VENV)/ready  ## everything, the long ones too; the file systems once more on the stock engine
+	tools/setup test grid bench
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --timeout 3600 tests
+	SPAWNGRID_ENGINE=stock $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests/fossil_fs tests/hubfs tests/acceptance
 
 check: lint types floors docs  ## lint, types, import floors, docs
 
@@ -45,7 +46,7 @@ fuzz: $(VENV)/ready  ## random input against every decoder, FUZZ_SECONDS (20) fo
 	$(BIN)/python -m tests.fuzz
 
 bench: $(VENV)/ready  ## the figures, beside the peers' (a table, and bench-results/results.jsonl)
-	tools/setup test bench
+	tools/setup test grid bench
 	$(BIN)/python -m tests.bench
 
 clean:  ## remove what was built

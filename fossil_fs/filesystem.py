@@ -9,15 +9,17 @@ from fossil_fs.node import NO_OWNERS, Owners
 from fossil_fs.overlay import reading
 from fossil_fs.overlay.attributes import attributes, set_attributes
 from fossil_fs.overlay.base import FAULT_SECONDS_MAX, Base
-from fossil_fs.overlay.core import NAME_MAX, Overlay
+from fossil_fs.overlay.core import Overlay
 from fossil_fs.overlay.listing import Listings
 from fossil_fs.overlay.namespace import Namespace
 from fossil_fs.overlay.ranges import Ranges
 from fossil_fs.overlay.save import Saver
+from fossil_fs.overlay.tree import NAME_MAX
 from fossil_fs.overlay.writing import Writer
 from fossil_fs.overlay.xattrs import ExtendedAttributes
 from fossil_fs.scratch.errors import ScratchForeign
 from fossil_fs.scratch.scratch import Scratch
+from fossil_fs.scratch.snapshots import Snapshots
 from fossil_fs.snapshot import open_snapshot
 from lib9.fuse.interface import (
     UNKNOWN_ID,
@@ -42,6 +44,7 @@ class FossilFilesystem(Operations):
     def __init__(self, overlay: Overlay) -> None:
         self.overlay = overlay
         self.saver = Saver(overlay)
+        self.snapshots = Snapshots(overlay.scratch)
         self._xattrs = ExtendedAttributes(overlay)
         self._names = Namespace(overlay, self._xattrs)
         self._writer = Writer(overlay)

@@ -8,10 +8,11 @@ import trio
 
 from hubfs.flow import Flow
 from hubfs.namespace import Namespace, Settings
-from hubfs.net.dialing import connector, serve_listener
+from hubfs.net.dialing import serve_listener
 from hubfs.net.link import Link
 from hubfs.net.remote import RemoteOperations
 from hubfs.net.service import HubService
+from hubfs.net.visitors import SERVICE
 from hubfs.operations import HubOperations
 from lib9 import streams
 from lib9.fuse.attach import Attached
@@ -19,6 +20,7 @@ from lib9.fuse.interface import MountOptions
 from lib9.fuse.session import serve
 from lib9.streams import Dial
 from venti_store import known
+from venti_store.reach import connector
 
 QUIT_SECONDS = 0.2  # for readers to be told of the end before the mount goes
 
@@ -64,13 +66,18 @@ async def serve_hubs(
 
 
 async def serve_remote(
-    attached: Attached, options: MountOptions, *, dial: Dial, ready: Ready = lambda: None
+    attached: Attached,
+    options: MountOptions,
+    *,
+    dial: Dial,
+    ready: Ready = lambda: None,
+    stock: bool = False,
 ) -> None:
     """Serve a mount of the hubs at `dial` until it is unmounted, they are gone, or cancelled.
 
     CannotDial, Refused, RemoteProtocolError or BadKey if there is no connection to begin with.
     """
-    link = Link(connector(dial), str(dial))
+    link = Link(connector(dial, SERVICE), str(dial))
     failure: list[Exception] = []
     async with trio.open_nursery() as nursery:
 
@@ -85,7 +92,7 @@ async def serve_remote(
         nursery.start_soon(keep_linked)
         await link.up.wait()
         operations = RemoteOperations(link)
-        await serve(operations, attached, options, ready=lambda _: ready())
+        await serve(operations, attached, options, ready=lambda _: ready(), stock=stock)
         nursery.cancel_scope.cancel()
     if failure:
         raise failure[0]

@@ -68,13 +68,17 @@ class Node:
 
 @dataclass(slots=True)
 class Namespace:
-    """All names of one hub mount. A removed hub's Node lives on with those who have it open."""
+    """All names of one hub mount. A removed hub's Node lives on with those who have it open.
+
+    `fixed`: whoever comes over the network changes no names, modes and settings, but operators do.
+    """
 
     uid: int
     gid: int
     now_ns: int
     settings: Settings = field(default_factory=Settings)
     hubs_max: int = HUBS_MAX
+    fixed: bool = False
     root: Node = field(init=False)
     ctl: Node = field(init=False)
     _next_ino: int = field(default=3, init=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9.errors import LocalProtocolError, Refused, RemoteProtocolError
 from lib9.framing import Buffer, FrameBuffer, frame
 from lib9.noise import MESSAGE_SIZE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
 
@@ -17,6 +17,8 @@ DATA_SIZE_MAX: Final = MESSAGE_SIZE_MAX - TAG_SIZE  # bytes in one message
 _AROUND: Final = 2 + TAG_SIZE
 _PROLOGUE: Final = b"spawngrid channel 1"
 _HANDSHAKE_SIZE_MAX: Final = 96  # bytes: what a stranger can make us keep
+YES: Final = b"yes"  # the responder's first message, or
+NO: Final = b"no "  # this and its reason
 
 
 class Channel:
@@ -51,20 +53,46 @@ class Channel:
         """Take bytes from the connection; call `messages` before feeding again."""
         self._frames.feed(data)
 
-    def messages(self) -> list[bytes | bytearray]:
+    def messages(self) -> list[bytes]:
         """Return the messages that came in. RemoteProtocolError ends the channel for good."""
-        if self._broken is not None:
-            raise RemoteProtocolError(self._broken)
-        out: list[bytes | bytearray] = []
+        self._check()
+        out: list[bytes] = []
         try:
             while (body := self._frames.next_body()) is not None:
                 self._take(body, out)
         except RemoteProtocolError as error:
-            self._broken = str(error)
-            # what came before the breach is authentic: it is given, and the next call raises
-            if not out:
-                raise
+            self._breach(error, anything_before=bool(out))
         return out
+
+    def data(self) -> bytearray:
+        """Return what the messages that came in carry, as one piece; raises as `messages` does.
+
+        Only after the handshake: large data are decrypted in their place.
+        """
+        assert self._receive is not None, "there are no data before the handshake is done"
+        self._check()
+        bodies: list[memoryview] = []
+        breach: RemoteProtocolError | None = None
+        try:
+            while (body := self._frames.next_body()) is not None:
+                bodies.append(body)
+        except RemoteProtocolError as error:
+            breach = error
+        out = bytearray(sum(max(len(body) - TAG_SIZE, 0) for body in bodies))
+        view, at = memoryview(out), 0
+        try:
+            for body in bodies:
+                self._check_not_ended()
+                end = at + max(len(body) - TAG_SIZE, 0)
+                self._receive.decrypt_into(view[at:end], body)
+                self.peer_ended = at == end
+                at = end
+        except RemoteProtocolError as error:
+            breach = error
+        if breach is None:
+            return out
+        self._breach(breach, anything_before=bool(at))
+        return out[:at]
 
     def connection_ended(self) -> None:
         """Take note that no more bytes come; RemoteProtocolError unless the peer ended the stream."""
@@ -98,11 +126,24 @@ class Channel:
             raise LocalProtocolError("the handshake is not done")
         return _frame(self._send.encrypt(b""))
 
-    def _take(self, body: memoryview, out: list[bytes | bytearray]) -> None:
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise RemoteProtocolError(self._broken)
+
+    def _check_not_ended(self) -> None:
         if self.peer_ended:
             raise RemoteProtocolError("a message after the end of the stream")
+
+    def _breach(self, error: RemoteProtocolError, *, anything_before: bool) -> None:
+        """Take note of a breach. What came before it is authentic: it is given, the next call raises."""
+        self._broken = str(error)
+        if not anything_before:
+            raise error
+
+    def _take(self, body: memoryview, out: list[bytes]) -> None:
+        self._check_not_ended()
         if self._receive is not None:
-            data = self._receive.decrypt_fast(body)
+            data = self._receive.decrypt(body)
             self.peer_ended = not data
             if data:
                 out.append(data)
@@ -117,3 +158,11 @@ class Channel:
 
 def _frame(message: bytes) -> bytes:
     return frame([message], prefix_size=2, body_size_max=MESSAGE_SIZE_MAX)
+
+
+def check_verdict(message: bytes | bytearray) -> None:
+    """Return if the responder's first message lets us in; Refused, RemoteProtocolError."""
+    if message.startswith(NO):
+        raise Refused(message[len(NO) :].decode(errors="replace"))
+    if message != YES:
+        raise RemoteProtocolError("no verdict in the peer's first message")

@@ -1,6 +1,6 @@
 """The Noise handshake IK and the two ciphers it ends in, without I/O.
 
-Suite: 25519, ChaChaPoly, BLAKE2s. X25519 and the AEAD are libsodium's, the hash is hashlib's. The
+Suite: 25519, ChaChaPoly, BLAKE2s. X25519 and the AEAD are OpenSSL's, the hash is hashlib's. The
 initiator knows the responder's static key beforehand; the responder learns the initiator's from
 the first message.
 
@@ -14,10 +14,9 @@ import hmac
 from dataclasses import dataclass
 from typing import Final, Self
 
-from nacl import bindings, exceptions
-
-# what nacl.bindings itself calls; its functions copy every message three times
-from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import Buffer
@@ -28,6 +27,7 @@ MESSAGE_SIZE_MAX: Final = 65535
 NONCE_MAX: Final = 2**64 - 2  # the last one is reserved
 
 _NAME: Final = b"Noise_IK_25519_ChaChaPoly_BLAKE2s"
+_FALSE: Final = "a message fails its authentication"
 _MESSAGES: Final = (("e", "es", "s", "ss"), ("e", "ee", "se"))
 
 
@@ -40,11 +40,12 @@ class KeyPair:
 
     @classmethod
     def generate(cls) -> Self:
-        return cls.of(bindings.randombytes(KEY_SIZE))
+        return cls.of(X25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
     def of(cls, private: bytes) -> Self:
-        return cls(private, bindings.crypto_scalarmult_base(private))
+        public = X25519PrivateKey.from_private_bytes(private).public_key()
+        return cls(private, public.public_bytes_raw())
 
     def __repr__(self) -> str:
         return f"KeyPair(public={self.public.hex()})"
@@ -54,49 +55,35 @@ class Cipher:
     """One direction of a session: a key, and a nonce that never repeats."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        self._aead = ChaCha20Poly1305(key)
         self.nonce = 0  # of the next message
 
-    def encrypt(self, data: bytes, associated: bytes = b"") -> bytes:
-        nonce = self._take_nonce()
-        return bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
-            data, associated, nonce, self._key
-        )
+    def encrypt(self, data: Buffer, associated: bytes = b"") -> bytes:
+        return self._aead.encrypt(self._take_nonce(), data, associated)
 
     def encrypt_into(self, out: memoryview, data: Buffer) -> None:
         """Write the ciphertext of `data` to `out`, which is TAG_SIZE longer; no copies are made."""
         assert len(out) == len(data) + TAG_SIZE, "no room for the tag"
-        nonce = self._take_nonce()
-        lib.crypto_aead_chacha20poly1305_ietf_encrypt(
-            ffi.from_buffer(out), ffi.NULL, ffi.from_buffer(data), len(data),
-            ffi.NULL, 0, ffi.NULL, nonce, self._key,
-        )  # fmt: skip
+        self._aead.encrypt_into(self._take_nonce(), data, None, out)
 
-    def decrypt_fast(self, data: Buffer) -> bytearray:
-        """Return the plaintext in a buffer of its own; RemoteProtocolError as `decrypt`."""
-        nonce = self._take_nonce()
-        if len(data) < TAG_SIZE:
-            raise RemoteProtocolError("a message is too short to be authentic")
-        out = bytearray(len(data) - TAG_SIZE)
-        failed = lib.crypto_aead_chacha20poly1305_ietf_decrypt(
-            ffi.from_buffer(out), ffi.NULL, ffi.NULL, ffi.from_buffer(data), len(data),
-            ffi.NULL, 0, nonce, self._key,
-        )  # fmt: skip
-        if failed:
-            raise RemoteProtocolError("a message fails its authentication")
-        return out
-
-    def decrypt(self, data: bytes, associated: bytes = b"") -> bytes:
+    def decrypt(self, data: Buffer, associated: bytes = b"") -> bytes:
         """Return the plaintext; RemoteProtocolError unless the peer sent exactly this, here."""
         nonce = self._take_nonce()
-        if len(data) < TAG_SIZE:
-            raise RemoteProtocolError("a message is too short to be authentic")
+        _check_size(data)
         try:
-            return bindings.crypto_aead_chacha20poly1305_ietf_decrypt(
-                data, associated, nonce, self._key
-            )
-        except exceptions.CryptoError:
-            raise RemoteProtocolError("a message fails its authentication") from None
+            return self._aead.decrypt(nonce, data, associated)
+        except InvalidTag:
+            raise RemoteProtocolError(_FALSE) from None
+
+    def decrypt_into(self, out: memoryview, data: Buffer) -> None:
+        """Write the plaintext of `data` to `out`, which is TAG_SIZE shorter; raises as `decrypt`."""
+        nonce = self._take_nonce()
+        _check_size(data)
+        assert len(out) == len(data) - TAG_SIZE, "no room for the plaintext"
+        try:
+            self._aead.decrypt_into(nonce, data, None, out)
+        except InvalidTag:
+            raise RemoteProtocolError(_FALSE) from None
 
     def _take_nonce(self) -> bytes:
         if self.nonce > NONCE_MAX:
@@ -219,10 +206,17 @@ class Handshake:
         key = self._static if ours == "s" else self._ephemeral
         assert key is not None, "the pattern uses an ephemeral key before sending it"
         public = self.remote_static if theirs == "s" else self._remote_ephemeral
+        private = X25519PrivateKey.from_private_bytes(key.private)
         try:
-            self._symmetric.mix_key(bindings.crypto_scalarmult(key.private, public))
-        except exceptions.RuntimeError:
+            shared = private.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError:
             raise RemoteProtocolError("the peer's key is degenerate") from None
+        self._symmetric.mix_key(shared)
+
+
+def _check_size(data: Buffer) -> None:
+    if len(data) < TAG_SIZE:
+        raise RemoteProtocolError("a message is too short to be authentic")
 
 
 def _hash(data: bytes) -> bytes:

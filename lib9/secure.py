@@ -13,17 +13,18 @@ from typing import Final, Generic, TypeVar
 
 import trio
 
-from lib9.channel import DATA_SIZE_MAX, Channel
+from lib9.channel import DATA_SIZE_MAX, NO, YES, Channel, check_verdict
 from lib9.errors import Refused, RemoteProtocolError
 from lib9.framing import Buffer
 from lib9.noise import KeyPair
 
-RECEIVE_SIZE: Final = 256 << 10
-SEND_SIZE: Final = 4 * DATA_SIZE_MAX  # sealed at a time: bounds the copy, keeps the socket busy
+RECEIVE_SIZE: Final = 512 << 10
+SEND_SIZE: Final = (
+    9 * DATA_SIZE_MAX
+)  # sealed at a time: bounds the copy; half a MiB goes in one piece
 HANDSHAKE_SECONDS_MAX: Final = 10.0
 CLOSE_SECONDS_MAX: Final = 2.0  # for telling the peer of the end; it may not be reading
 SERVICE_SIZE_MAX: Final = 64
-_YES, _NO = b"yes", b"no "
 
 P = TypeVar("P")
 
@@ -37,7 +38,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
         channel: Channel,
         *,
         verdict_due: bool,
-        ahead: Sequence[bytes | bytearray] = (),
+        ahead: Sequence[bytes] = (),
     ) -> None:
         """Wrap an open channel; `ahead` are messages that came in already."""
         self._transport = transport
@@ -89,10 +90,7 @@ class SecureStream(trio.abc.HalfCloseableStream):
             if self._data or self._ahead or self._channel.peer_ended:
                 await trio.lowlevel.checkpoint()
             if not self._data:
-                message = await self._next_message()
-                if message is None:
-                    return b""
-                self._data, self._at = message, 0
+                self._data, self._at = await self._next_data(), 0
             return self._take(max_bytes or len(self._data))
 
     async def send_eof(self) -> None:
@@ -139,24 +137,29 @@ class SecureStream(trio.abc.HalfCloseableStream):
         await self._transport.send_all(sealed)
         self._send_broken = False
 
-    async def _next_message(self) -> bytes | bytearray | None:
-        """Return the next message, None after the peer's end."""
+    async def _next_data(self) -> bytes | bytearray:
+        """Return what comes next, b"" after the peer's end."""
         try:
             while True:
-                if not self._ahead:
-                    self._ahead = self._channel.messages()[::-1]
-                if self._ahead:
-                    message = self._ahead.pop()
-                    if not self._verdict_due:
+                if self._verdict_due or self._ahead:
+                    if (message := self._next_message()) is not None:
                         return message
-                    self._verdict_due = False
-                    _check_verdict(message)
-                    continue
+                elif data := self._channel.data():
+                    return data
                 if self._channel.peer_ended:
-                    return None
+                    return b""
                 await _receive(self._transport, self._channel)
         except RemoteProtocolError as error:
             raise trio.BrokenResourceError(f"the secure stream broke: {error}") from error
+
+    def _next_message(self) -> bytes | None:
+        """Return the next message by itself, if it is here; the peer's verdict is taken off."""
+        if not self._ahead:
+            self._ahead = self._channel.messages()[::-1]
+        if self._verdict_due and self._ahead:
+            check_verdict(self._ahead.pop())
+            self._verdict_due = False
+        return self._ahead.pop() if self._ahead else None
 
 
 class _Turn:
@@ -219,7 +222,7 @@ async def accept(
     channel = Channel(static)
     try:
         with trio.fail_after(HANDSHAKE_SECONDS_MAX):
-            messages: list[bytes | bytearray] = []
+            messages: list[bytes] = []
             while not messages:
                 await _receive(transport, channel)
                 messages = channel.messages()
@@ -230,10 +233,10 @@ async def accept(
                 service = _service(messages[0])
                 peer = admit(channel.remote_static, service)
             except Refused as refused:
-                await transport.send_all(channel.seal(_NO + str(refused).encode()))
+                await transport.send_all(channel.seal(NO + str(refused).encode()))
                 await transport.send_all(channel.end())
                 raise
-            await transport.send_all(channel.seal(_YES))
+            await transport.send_all(channel.seal(YES))
     except BaseException:
         await trio.aclose_forcefully(transport)
         raise
@@ -249,19 +252,12 @@ async def _receive(transport: trio.abc.Stream, channel: Channel) -> None:
         channel.connection_ended()
 
 
-def _check_silent(messages: list[bytes | bytearray]) -> None:
+def _check_silent(messages: list[bytes]) -> None:
     if messages:
         raise RemoteProtocolError("a message before we named a service")
 
 
-def _service(message: bytes | bytearray) -> str:
+def _service(message: bytes) -> str:
     if len(message) > SERVICE_SIZE_MAX or not message.isascii():
         raise RemoteProtocolError("the first message names no service")
     return message.decode("ascii")
-
-
-def _check_verdict(message: bytes | bytearray) -> None:
-    if message.startswith(_NO):
-        raise Refused(message[len(_NO) :].decode(errors="replace"))
-    if message != _YES:
-        raise RemoteProtocolError("no verdict in the peer's first message")

@@ -1,7 +1,7 @@
-"""Dial strings, and what they lead to: `unix!PATH`, `tcp!HOST!PORT`, `noise!HOST!PORT`.
+"""What dial strings lead to: trio streams to connect to and listeners to be reached at.
 
-`tcp!` is plain, for loopback and tunnels. `noise!` is the same below `lib9.secure`: the caller puts
-the channel on, since who may come in is its business.
+`noise!` is plain here: the caller puts the channel on (`lib9.secure`), since who may come in is its
+business.
 """
 
 from __future__ import annotations
@@ -10,71 +10,34 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
-from lib9.errors import Exit, SpawngridError, UsageError
+from lib9.dial import DIAL_SECONDS_MAX, SERVICES, CannotDial, Dial, is_dial, parse_dial
+from lib9.errors import SpawngridError
 from lib9.sockets import socket_path
 
-SERVICES: Final = {"venti": 17034, "hub": 17777, "grid": 27034}  # names that may stand for a port
+__all__ = [
+    "SERVICES",
+    "CannotDial",
+    "CannotListen",
+    "Dial",
+    "dial",
+    "is_dial",
+    "listen",
+    "listeners_of",
+    "parse_dial",
+]
+
 BACKLOG: Final = 128
-DIAL_SECONDS_MAX: Final = 10.0
 
-Network = Literal["unix", "tcp", "noise"]
-_NETWORKS: Final[tuple[Network, ...]] = ("unix", "tcp", "noise")
-
-
-class CannotDial(SpawngridError):
-    """Nobody answers at this address."""
-
-    exit_code = Exit.UNREACHABLE
+Connect = Callable[[], Awaitable[trio.abc.Stream]]  # gives a new stream to the same place each time
 
 
 class CannotListen(SpawngridError):
     """This address cannot be listened on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """An address. `path` is for unix, `host` and `port` for the others; host `*` is any of ours."""
-
-    network: Network
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    def __str__(self) -> str:
-        if self.network == "unix":
-            return f"unix!{self.path}"
-        return f"{self.network}!{self.host}!{self.port}"
-
-
-def is_dial(text: str) -> bool:
-    """Tell whether `text` is meant as a dial string: it starts with a network and `!`."""
-    return text.partition("!")[0] in _NETWORKS and "!" in text
-
-
-def parse_dial(text: str, *, port: int | str = "venti") -> Dial:
-    """Return the address that `text` spells; without a port, `port`. UsageError if it is none."""
-    network, _, rest = text.partition("!")
-    if network == "unix" and rest:
-        return Dial("unix", path=rest)
-    if network in ("tcp", "noise") and rest:
-        host, _, port_text = rest.partition("!")
-        number = _port(port_text or str(port))
-        if host and number is not None:
-            return Dial("tcp" if network == "tcp" else "noise", host=host, port=number)
-    raise UsageError(f"{text}: not an address (unix!PATH, tcp!HOST!PORT or noise!HOST!PORT)")
-
-
-def _port(text: str) -> int | None:
-    if text in SERVICES:
-        return SERVICES[text]
-    if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
-        return int(text)
-    return None
 
 
 async def dial(address: Dial, *, seconds_max: float = DIAL_SECONDS_MAX) -> trio.SocketStream:

@@ -22,6 +22,9 @@ PAIR = re.compile(
           | (?P<plain>[^ \t\r\n]*) ) )?""",
     re.VERBOSE,
 )
+# what most pairs are: nothing in them needs a second look
+_PLAIN_ATTR = re.compile(rf"[!$-<>-~][!-<>-~]{{0,{ATTR_BYTES_MAX - 1}}}")
+_PLAIN_VALUE = re.compile(r"(?:[!$-~][!-~]*)?")
 
 
 def tokens(line: str) -> Iterator[re.Match[str]]:
@@ -74,6 +77,8 @@ def unparse(record: Record) -> str:
 def pair_text(pair: Pair) -> str:
     """Return `attr=value`, the value quoted if it must be."""
     attr, value = pair.attr, pair.value
+    if _PLAIN_ATTR.fullmatch(attr) and _PLAIN_VALUE.fullmatch(value):
+        return f"{attr}={value}"
     for text in (attr, value):
         if "\n" in text or "\0" in text or not _survives(text):
             raise Unprintable(f"{attr!r}={value!r}: newline, NUL or what is no text")

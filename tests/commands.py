@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.kit.mounts import take_down
+
 BIN = Path(sysconfig.get_path("scripts"))
 WAIT_SECONDS_MAX = 90  # a command that takes longer hangs
 
@@ -44,10 +46,9 @@ def mounted(what: str, where: Path, *options: str) -> Iterator[Path]:
     """Mount `what`; at the end drop its changes and unmount."""
     if not is_mounted(where):  # a dead mount cannot even be asked whether it is a directory
         where.mkdir(exist_ok=True)
-    run("fossil-mount", *options, what, where)
     try:
+        run("fossil-mount", *options, what, where)
         yield where
-    finally:
         subprocess.run(
             ["fossil-umount", "--discard", str(where)],
             env=environment(),
@@ -55,9 +56,9 @@ def mounted(what: str, where: Path, *options: str) -> Iterator[Path]:
             capture_output=True,
             timeout=WAIT_SECONDS_MAX,
         )
-        if is_mounted(where):
-            subprocess.run(["umount", "-l", str(where)], check=False)
-            raise AssertionError(f"{where} was still mounted")
+        assert not is_mounted(where), f"{where} was still mounted"
+    finally:
+        take_down(where)
 
 
 def is_mounted(where: Path) -> bool:

@@ -1,13 +1,18 @@
 """What every test may use: needs that a machine may lack, and places that are cleaned up."""
 
 import os
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
+
+_left_mounted: list[str] = []  # lines for the summary: which test, and where
 
 
 def need(name: str, present: bool, why: str) -> None:
@@ -32,6 +37,9 @@ def _needs(request: pytest.FixtureRequest) -> None:
         need("root", os.geteuid() == 0, "not root")
     if request.node.get_closest_marker("fuse"):
         need("fuse", _has_fuse(), "no usable /dev/fuse")
+    lacks = request.node.get_closest_marker("shim")
+    if lacks is not None and os.environ.get(ENGINE_VARIABLE) == STOCK:
+        pytest.skip(f"stock pyfuse3 has no {lacks.args[0]}")
 
 
 @pytest.fixture
@@ -61,3 +69,49 @@ def mount_point(tmp_path: Path) -> Iterator[Path]:
         if str(path).encode() not in Path("/proc/self/mountinfo").read_bytes():
             break
         subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Return what is mounted below `folder`, the newest first."""
+    below = f"{folder}/"
+    places = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    names = (re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place) for place in places)
+    return [name for name in names if name.startswith(below)][::-1]
+
+
+def _detach(places: Iterable[str]) -> None:
+    for place in places:
+        subprocess.run(["umount", "-l", place], check=False, capture_output=True)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_mounted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test leaves mounted is detached, and the summary names the test."""
+    yield
+    if (folder := request.node.funcargs.get("tmp_path")) and (left := mounts_below(folder)):
+        _detach(left)
+        _left_mounted.append(f"{request.node.nodeid} left {', '.join(left)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Detach what sessions that were killed left mounted, or removing their folders fails."""
+    worker = getattr(session.config, "workeroutput", None)
+    if worker is not None:
+        worker["left_mounted"] = _left_mounted
+        return
+    here = session.config._tmp_path_factory.getbasetemp()
+    for folder in here.parent.iterdir():
+        over = folder == here or not (folder / ".lock").exists()
+        if folder.is_dir() and not folder.is_symlink() and over:
+            _detach(mounts_below(folder))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    _left_mounted.extend(getattr(node, "workeroutput", {}).get("left_mounted", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _left_mounted:
+        terminalreporter.write_line(line, yellow=True)

@@ -15,13 +15,13 @@ import trio
 from lib9.errors import SpawngridError
 from venti_store import faults, wire
 from venti_store.errors import BlockTooLarge, ReadOnly, StoreError
-from venti_store.interfaces import Block, BlockStore, Key, LogReader, LogRecord
+from venti_store.interfaces import Block, BlockStore, Key, LogRecord
+from venti_store.listing import Log, check_before, listed
 from venti_store.score import Buffer, Score
 from venti_store.wire import Version
 
 LOG_FRAME_BYTES: Final = 512 << 10  # of records in one reply, or one larger record
-_ENTRY_BYTES: Final = 45  # what an entry takes besides its bytes
-LOG_POLL_SECONDS: Final = 0.25  # other processes append to the store too
+_ENTRY_BYTES: Final = 49  # what an entry takes besides its bytes
 
 
 @runtime_checkable
@@ -36,13 +36,6 @@ class NameAppender(Protocol):
     """A store that keeps name records."""
 
     async def append_name(self, data: Buffer) -> int: ...
-
-
-@runtime_checkable
-class LogEnd(Protocol):
-    """A store that knows where its log ends."""
-
-    def last_number(self) -> int: ...
 
 
 class Answers:
@@ -81,15 +74,21 @@ class Answers:
             case _:
                 raise StoreError("unknown request")
 
-    async def log(self, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
-        """Return the replies to a read of the log, of which there is at least one."""
+    async def log(
+        self, message: wire.ReadLog, waiting: trio.CancelScope
+    ) -> Iterator[wire.LogEntries]:
+        """Return the replies to a read of the log, of which there is at least one.
+
+        Who cancels `waiting` ends the wait for new entries, and it is answered without them.
+        """
         store = self.store
-        if not isinstance(store, LogReader):
+        if not isinstance(store, Log):
             raise StoreError("this store has no log")
-        if message.wait_ms and isinstance(store, LogEnd):
-            with trio.move_on_after(message.wait_ms / 1000):
-                while store.last_number() < message.start:  # noqa: ASYNC110  nobody tells us
-                    await trio.sleep(LOG_POLL_SECONDS)
+        check_before(store, message.start, message.before)
+        if message.wait_ms:
+            waiting.relative_deadline = min(message.wait_ms, wire.LOG_WAIT_MS_MAX) / 1000
+            with waiting:
+                await store.wait_log(message.start)
         return _log_replies(store, message)
 
     async def _put(self, new: Sequence[wire.Write | wire.NewBlock]) -> tuple[Score, ...]:
@@ -114,23 +113,19 @@ class Answers:
 
     def _statistics(self) -> tuple[tuple[str, str], ...]:
         store = self.store
-        last = store.last_number() if isinstance(store, LogEnd) else 0
+        last = store.last_number() if isinstance(store, Log) else 0
         found = {"id": getattr(store, "store_id", ""), "hash": store.family.name, "last": last}
         return tuple((name, str(value)) for name, value in found.items())
 
 
-def _log_replies(store: LogReader, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
+def _log_replies(store: Log, message: wire.ReadLog) -> Iterator[wire.LogEntries]:
     """Give the entries in parts; `more` is set when the entry after a part has been seen."""
     records: list[LogRecord] = []
     size = 0
-    for record in store.log(message.start) if message.count else ():
-        if record.kind is not None and not message.contents:
-            record = record._replace(data=b"")  # noqa: PLW2901
+    for record in listed(store, message.start, message.count, contents=bool(message.contents)):
         if records and size + len(record.data) > LOG_FRAME_BYTES:
             yield wire.LogEntries(1, tuple(records))
             records, size = [], 0
         records.append(record)
         size += _ENTRY_BYTES + len(record.data)
-        if record.number + 1 >= message.start + message.count:
-            break
     yield wire.LogEntries(0, tuple(records))

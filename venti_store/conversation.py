@@ -70,10 +70,15 @@ class Conversation:
         self._out = Outbox(on_sent=self._sent)
         self._writes: set[trio.Event] = set()
         self._reading = trio.CancelScope()
+        self._waiting: set[trio.CancelScope] = set()  # requests for what the log does not have yet
+        self._draining = False
 
     def drain(self) -> None:
-        """Read no more; what was asked is still answered."""
+        """Read no more; what was asked is still answered, but nothing new waited for."""
         self._reading.cancel()
+        self._draining = True
+        for scope in self._waiting:
+            scope.cancel()
 
     async def run(self) -> None:
         """Serve until it ends; logs why, raises nothing."""
@@ -245,7 +250,15 @@ class Conversation:
         self._reply(tag, wire.Blocks(int(more), tuple(blocks[start:])))
 
     async def _read_log(self, tag: int, message: wire.ReadLog) -> None:
-        for reply in await self.answers.log(message):
+        waiting = trio.CancelScope()
+        self._waiting.add(waiting)
+        try:
+            if self._draining:
+                waiting.cancel()
+            replies = await self.answers.log(message, waiting)
+        finally:
+            self._waiting.discard(waiting)
+        for reply in replies:
             await self.room.take(BLOCK_SIZE_MAX)
             try:
                 self._reply(tag, reply)

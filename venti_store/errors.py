@@ -27,6 +27,10 @@ class ReadOnly(StoreError):
     """This store takes no blocks from here."""
 
 
+class LogDiverged(StoreError):
+    """The log no longer holds what was read from it: the store was restored from an older copy."""
+
+
 class Unreachable(StoreError):
     """The store did not answer before the deadline."""
 

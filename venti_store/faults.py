@@ -5,6 +5,7 @@ from venti_store.errors import (
     BlockTooLarge,
     CorruptBlock,
     HashMismatch,
+    LogDiverged,
     NoSuchBlock,
     ReadOnly,
     StoreError,
@@ -24,6 +25,7 @@ _FAULTS: dict[type[SpawngridError], Fault] = {
     HashMismatch: Fault.BAD_REQUEST,
     Refused: Fault.REFUSED,
     Unreachable: Fault.UNREACHABLE,
+    LogDiverged: Fault.LOG_DIVERGED,
 }
 _ERRORS: dict[Fault, type[SpawngridError]] = {fault: kind for kind, fault in _FAULTS.items()} | {
     Fault.BAD_REQUEST: StoreError

@@ -83,6 +83,24 @@ class BlockViews(Protocol):
         ...
 
 
+@runtime_checkable
+class MayBeAway(Protocol):
+    """An optional power of stores behind connections: to say how that is, without asking."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nobody answers, as far as is known; empty while there is a connection."""
+        ...
+
+
+@runtime_checkable
+class HasCache(Protocol):
+    """An optional power of stores with a cache: how many of the blocks read it had."""
+
+    @property
+    def hits(self) -> int: ...
+
+
 class BlockSink(Protocol):
     """Takes finished blocks without waiting; tree builders write to it."""
 
@@ -116,12 +134,21 @@ class Batch:
 
 
 class LogRecord(NamedTuple):
-    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record."""
+    """An entry of a store's log: a block (`kind` set, `data` its bytes) or a name record.
+
+    `size` is that of the bytes, also where `data` was not asked for and is empty.
+    """
 
     number: int
     kind: Kind | None
     score: Score
     data: bytes
+    size: int
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the store could not even say what the entry was. Only servers tell of such."""
+        return self.kind is None and not self.data
 
 
 class LogEntry(NamedTuple):
@@ -160,9 +187,24 @@ class LogStore(LogReader, Protocol):
         """Give what the entries from number `start` on say of themselves; blocks are not read."""
         ...
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; what lies between them costs nothing.
+
+        Raises as `log` does; a record that was appended again after damage comes twice.
+        """
+        ...
+
     async def append_name(self, data: Buffer) -> int:
         """Append a name record behind all blocks put before, sync, and return its number.
 
         A record that is there already keeps its number. BlockTooLarge beyond 1 to 16384 bytes.
         """
+        ...
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append several in this order, as `append_name` does, with one sync; return their numbers."""
+        ...
+
+    async def wait_log(self, number: int) -> None:
+        """Return when the log has an entry `number`, whoever appends it; within trio only."""
         ...

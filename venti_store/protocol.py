@@ -14,6 +14,7 @@ from typing import Final
 
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import FrameBuffer, frame
+from lib9.messages import UnknownMessage
 from venti_store import versions, wire
 from venti_store.wire import Version
 
@@ -171,7 +172,7 @@ class Connection:
         """Turn a body that is no message into an event, or end the session where it must end."""
         if self._role is Role.CLIENT or self.state is not State.OPEN or tag in self._owed:
             raise error
-        known = not isinstance(error, wire.UnknownMessage)
+        known = not isinstance(error, UnknownMessage)
         return Malformed(tag, f"bad packet: {error}" if known else "unknown request")
 
     def _accept(self, tag: int, message: wire.Message) -> Malformed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from venti_store import faults, wire
@@ -29,13 +29,15 @@ def reads(version: Version, keys: Sequence[Key]) -> Iterator[Asked]:
         yield part, wire.ReadMany(part)
 
 
-def blocks(replies: Iterable[wire.Reply]) -> Iterator[Buffer]:
-    """Give the blocks in the replies to one of `reads`."""
-    for reply in replies:
-        if isinstance(reply, wire.ReadDone):
-            yield reply.data
-        elif isinstance(reply, wire.Blocks):
-            yield from reply.blocks
+def blocks(reply: wire.Reply) -> Sequence[Buffer]:
+    """Return the blocks in a reply to one of `reads`."""
+    match reply:
+        case wire.ReadDone(data):
+            return (data,)
+        case wire.Blocks():
+            return reply.blocks
+        case _:
+            return ()
 
 
 def haves(version: Version, keys: Sequence[Key]) -> Iterator[Asked]:

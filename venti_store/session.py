@@ -7,6 +7,7 @@ is lost, everybody who waits hears why, and the session is done: `stores.remote`
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ from venti_store.protocol import TAGS_MAX, Connection, Malformed, Role, State
 from venti_store.versions import NoCommonVersion
 from venti_store.wire import Version
 
-RECEIVE_SIZE: Final = 256 << 10
+RECEIVE_SIZE: Final = 512 << 10
 OUT_BYTES_MAX: Final = 4 << 20  # made and not yet sent: beyond it, who asks waits
 GOODBYE_SECONDS_MAX: Final = 1.0
 
@@ -30,29 +31,42 @@ class SessionLost(SpawngridError):
 
 
 class Call:
-    """A request on its way, and the replies it got so far."""
+    """A request on its way, and the replies it got that nobody took yet."""
 
-    __slots__ = ("_done", "failure", "replies")
+    __slots__ = ("_news", "done", "failure", "replies")
 
     def __init__(self) -> None:
-        self.replies: list[wire.Reply] = []
+        self.replies: deque[wire.Reply] = deque()
         self.failure: SpawngridError | None = None
-        self._done = trio.Event()
+        self.done = False  # no more replies come
+        self._news = trio.lowlevel.ParkingLot()
+
+    def add(self, reply: wire.Reply) -> None:
+        self.replies.append(reply)
+        self._news.unpark_all()
 
     def end(self, failure: SpawngridError | None = None) -> None:
         self.failure = failure
-        self._done.set()
-
-    @property
-    def done(self) -> bool:
-        return self._done.is_set()
+        self.done = True
+        self._news.unpark_all()
 
     async def wait(self) -> list[wire.Reply]:
         """Return all replies, the last of which may be an Error; SessionLost, RemoteProtocolError."""
-        await self._done.wait()
+        while not self.done:
+            await self._news.park()
         if self.failure is not None:
             raise self.failure
-        return self.replies
+        return list(self.replies)
+
+    async def next(self) -> wire.Reply | None:
+        """Return the next reply as soon as it is there, None after the last; raises as `wait` does."""
+        while not self.replies and not self.done:
+            await self._news.park()
+        if self.replies:
+            return self.replies.popleft()
+        if self.failure is not None:
+            raise self.failure
+        return None
 
 
 class Session:
@@ -187,7 +201,7 @@ class Session:
 
     def _deliver(self, tag: int, message: wire.Message) -> None:
         call = self._calls[tag]
-        call.replies.append(message)  # type: ignore[arg-type]  # the protocol lets no other pass
+        call.add(message)  # type: ignore[arg-type]  # the protocol lets no other pass
         if not getattr(message, "more", 0):
             del self._calls[tag]
             self._tags.release()

@@ -1,8 +1,7 @@
 """Every message of the venti protocol and its bytes, said once.
 
 `CLASSIC` and `NATIVE` are the tables: packing, unpacking, the reference page and the strategies of
-the tests are all made from them. A body is a code (u8), a tag (u8) and the fields in order; the
-framing around it is `lib9.framing`'s. Integers are unsigned and big-endian.
+the tests are all made from them (`lib9.messages`). A tag is a byte.
 
 Source: venti(7), and what plan9port's programs were seen to send.
 """
@@ -13,27 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from lib9.errors import LocalProtocolError, RemoteProtocolError
-from venti_store.fields import (
-    BLOB,
-    COUNT,
-    KIND,
-    REST,
-    SCORE,
-    STRING,
-    U8,
-    U32,
-    U64,
-    VAR,
-    Context,
-    Field,
-    Many,
-    Pad,
-    Record,
-)
+from lib9.fields import REST, STRING, U8, U32, U64, VAR, Many, Pad, Record
+from lib9.messages import Layout, Table
+from venti_store.fields import BLOB, COUNT, KIND, SCORE, Context
 from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import BLOCK_SIZE_MAX, BLOCK_SIZE_MAX_CLASSIC, Kind
 from venti_store.score import BLAKE3, SHA1, Buffer, Family, Score
+
+LOG_WAIT_MS_MAX: Final = 600_000  # a server holds a request for the log's end no longer
 
 
 class Fault(IntEnum):
@@ -48,6 +34,7 @@ class Fault(IntEnum):
     BAD_REQUEST = 6  # the message makes no sense, or not now
     REFUSED = 7  # this peer may not do that
     UNREACHABLE = 8  # a store behind this one did not answer
+    LOG_DIVERGED = 9  # the entry before the first one asked for is another, or gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +176,14 @@ class HaveManyDone:
 class ReadLog:
     """Give up to `count` entries of the log from number `start` on.
 
-    With `contents` 0 the entries of blocks come without their bytes; name records always have
-    theirs. With `wait_ms` over 0 and no such entry yet, the answer may take that long.
+    `before` is the score of the entry before `start`, all zeros if that does not matter: a log that
+    has another one there is answered for with LOG_DIVERGED. With `contents` 0 the entries of blocks
+    come without their bytes; name records always have theirs. With `wait_ms` over 0 and no such
+    entry yet, the answer may take that long, up to LOG_WAIT_MS_MAX.
     """
 
     start: int
+    before: Score
     count: int
     contents: int = 0
     wait_ms: int = 0
@@ -201,7 +191,10 @@ class ReadLog:
 
 @dataclass(frozen=True, slots=True)
 class LogEntries:
-    """The next entries of the log; `more` is 1 when other replies to this request follow."""
+    """The next entries of the log; `more` is 1 when other replies to this request follow.
+
+    An entry that the server cannot read has its number only: no kind, no bytes, size 0.
+    """
 
     more: int
     records: tuple[LogRecord, ...]
@@ -258,59 +251,55 @@ REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The code of a message, and how its fields lie: names of the dataclass, or pads."""
-
-    code: int
-    fields: tuple[tuple[str, Field], ...] = ()
-
-
 _KEY = Record(Key, (("score", SCORE), ("kind", KIND)))
 _NEW_BLOCK = Record(NewBlock, (("kind", KIND), ("data", BLOB)))
 _LOG_RECORD = Record(
-    LogRecord, (("number", U64), ("kind", KIND.or_none()), ("score", SCORE), ("data", BLOB))
+    LogRecord,
+    (("number", U64), ("kind", KIND.or_none()), ("score", SCORE), ("data", BLOB), ("size", U32)),
 )
 _PAIR = Record(None, (("name", STRING), ("value", STRING)))
 
-Table = dict[type[Message], Layout]
-
-_COMMON: Table = {
+_COMMON: Final[dict[type[Message], Layout]] = {
     Ping: Layout(2),
     Pong: Layout(3),
-    Hello: Layout(
-        4,
-        (("version", STRING), ("user", STRING), ("strength", U8), ("crypto", VAR), ("codec", VAR)),
-    ),
-    Welcome: Layout(5, (("server", STRING), ("crypto", U8), ("codec", U8))),
+    Hello: Layout(4, (STRING, STRING, U8, VAR, VAR)),
+    Welcome: Layout(5, (STRING, U8, U8)),
     Goodbye: Layout(6),
     Sync: Layout(16),
     SyncDone: Layout(17),
 }
 
-CLASSIC: Final[Table] = _COMMON | {
-    Error: Layout(1, (("reason", STRING),)),
-    Read: Layout(12, (("score", SCORE), ("kind", KIND), ("", Pad(1)), ("size_max", COUNT))),
-    ReadDone: Layout(13, (("data", REST),)),
-    Write: Layout(14, (("kind", KIND), ("", Pad(3)), ("data", REST))),
-    WriteDone: Layout(15, (("score", SCORE),)),
-}
+CLASSIC: Final[Table[Message]] = Table(
+    _COMMON
+    | {
+        Error: Layout(1, (STRING,)),
+        Read: Layout(12, (SCORE, KIND, Pad(1), COUNT)),
+        ReadDone: Layout(13, (REST,)),
+        Write: Layout(14, (KIND, Pad(3), REST)),
+        WriteDone: Layout(15, (SCORE,)),
+    },
+    tag_size=1,
+)
 
-NATIVE: Final[Table] = _COMMON | {
-    Error: Layout(1, (("reason", STRING), ("fault", U8.of(Fault)))),
-    ReadMany: Layout(32, (("keys", Many(_KEY)),)),
-    Blocks: Layout(33, (("more", U8), ("blocks", Many(BLOB)))),
-    WriteMany: Layout(34, (("blocks", Many(_NEW_BLOCK)),)),
-    WriteManyDone: Layout(35, (("scores", Many(SCORE)),)),
-    HaveMany: Layout(36, (("keys", Many(_KEY)),)),
-    HaveManyDone: Layout(37, (("flags", REST),)),
-    ReadLog: Layout(38, (("start", U64), ("count", U32), ("contents", U8), ("wait_ms", U32))),
-    LogEntries: Layout(39, (("more", U8), ("records", Many(_LOG_RECORD)))),
-    AppendName: Layout(40, (("data", BLOB),)),
-    AppendNameDone: Layout(41, (("number", U64),)),
-    GetStatistics: Layout(42),
-    Statistics: Layout(43, (("pairs", Many(_PAIR)),)),
-}
+NATIVE: Final[Table[Message]] = Table(
+    _COMMON
+    | {
+        Error: Layout(1, (STRING, U8.of(Fault))),
+        ReadMany: Layout(32, (Many(_KEY),)),
+        Blocks: Layout(33, (U8, Many(BLOB))),
+        WriteMany: Layout(34, (Many(_NEW_BLOCK),)),
+        WriteManyDone: Layout(35, (Many(SCORE),)),
+        HaveMany: Layout(36, (Many(_KEY),)),
+        HaveManyDone: Layout(37, (REST,)),
+        ReadLog: Layout(38, (U64, SCORE, U32, U8, U32)),
+        LogEntries: Layout(39, (U8, Many(_LOG_RECORD))),
+        AppendName: Layout(40, (BLOB,)),
+        AppendNameDone: Layout(41, (U64,)),
+        GetStatistics: Layout(42),
+        Statistics: Layout(43, (Many(_PAIR),)),
+    },
+    tag_size=1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +307,7 @@ class Version:
     """What a version token stands for."""
 
     name: str
-    table: Table
+    table: Table[Message]
     family: Family
     prefix_size: int  # bytes of the size before each frame
     body_size_max: int
@@ -349,46 +338,12 @@ def versions_of(family: Family) -> tuple[Version, ...]:
 
 def pack(version: Version, tag: int, message: Message) -> list[Buffer]:
     """Return the body that carries `message` under `tag`, in parts; LocalProtocolError if it cannot."""
-    layout = version.table.get(type(message))
-    if layout is None:
-        raise LocalProtocolError(f"version {version.name} has no {type(message).__name__}")
-    context = Context(version.family)
-    out: list[Buffer] = [bytes((layout.code, tag))]
-    for name, field in layout.fields:
-        field.pack(getattr(message, name) if name else None, out, context)
-    return out
-
-
-def _by_code(table: Table) -> dict[int, tuple[type[Message], Layout]]:
-    by_code = {layout.code: (kind, layout) for kind, layout in table.items()}
-    assert len(by_code) == len(table), "two messages share a code"
-    return by_code
-
-
-_BY_CODE = {id(table): _by_code(table) for table in (CLASSIC, NATIVE)}
-
-
-class UnknownMessage(RemoteProtocolError):
-    """No message of this version has this code."""
+    return version.table.pack(tag, message, Context(version.family))
 
 
 def unpack(version: Version, body: memoryview) -> tuple[int, Message]:
-    """Return the tag and the message of a body of at least two bytes; inverse of `pack`.
+    """Return the tag and the message of a body; inverse of `pack`.
 
     Raises RemoteProtocolError for every body that `pack` could not have made, pads aside.
     """
-    code, tag = body[0], body[1]
-    found = _BY_CODE[id(version.table)].get(code)
-    if found is None:
-        raise UnknownMessage(f"unknown message {code}")
-    kind, layout = found
-    context = Context(version.family)
-    values = {}
-    at = 2
-    for name, field in layout.fields:
-        value, at = field.unpack(body, at, context)
-        if name:
-            values[name] = value
-    if at != len(body):
-        raise RemoteProtocolError(f"{len(body) - at} bytes after a {kind.__name__}")
-    return tag, kind(**values)
+    return version.table.unpack(body, Context(version.family))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lib9.messages import Table
 from venti_store import wire
 from venti_store.conversation import Limits
 from venti_store.room import SHARE_MAX, SHARE_MIN
@@ -95,10 +96,12 @@ def _versions() -> str:
     return _table(("version", "scores", "size in front", "largest body", "largest block"), rows)
 
 
-def _messages(table: wire.Table) -> str:
+def _messages(table: Table[wire.Message]) -> str:
     rows = []
-    for kind, layout in sorted(table.items(), key=lambda item: item[1].code):
-        fields = "; ".join(f"{name} {field.text}".strip() for name, field in layout.fields) or "–"
+    for kind, layout in sorted(table.layouts.items(), key=lambda item: item[1].code):
+        fields = (
+            "; ".join(f"{name} {field.text}".strip() for name, field in table.named(kind)) or "–"
+        )
         meaning = " ".join((kind.__doc__ or "").split())
         rows.append((str(layout.code), kind.__name__, fields, meaning))
     return _table(("code", "message", "fields after code and tag", "means"), rows)

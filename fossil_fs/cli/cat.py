@@ -34,11 +34,12 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> None:
     """Write each file in turn."""
-    from fossil_fs.cli.common import parse_place, with_trees
+    from fossil_fs.cli.common import parse_place, store_address, with_trees
     from fossil_fs.find import find
     from venti_store.hashtree.read import read
 
-    places = [parse_place(text) for text in args.files]
+    address = store_address(args)
+    places = [parse_place(text, address) for text in args.files]
 
     async def run(snapshots: "list[Snapshot]") -> None:
         for place, snapshot in zip(places, snapshots, strict=True):

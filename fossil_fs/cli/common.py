@@ -14,9 +14,9 @@ from venti_store.cli.address import add_store_option, store_address, with_store
 from venti_store.errors import BadTree, HashMismatch
 
 if TYPE_CHECKING:
-    from fossil_fs.names import Names
     from fossil_fs.snapshot import Snapshot
     from venti_store.interfaces import BlockStore
+    from venti_store.names.here import NamesHere
     from venti_store.score import Family, Score
 
 __all__ = ["add_store_option", "store_address", "with_store"]
@@ -34,16 +34,19 @@ class Place:
     path: bytes
 
 
-def resolve(text: str) -> "Score":
-    """Return the score that `text` means: hex digits, `vac:` in front or not, or a name here."""
-    return names_here().resolve(text)
+def resolve(text: str, address: str) -> "Score":
+    """Return the score that `text` means: hex digits, `vac:` in front or not, or a name.
+
+    Names are those of this user and those that the store at `address` has.
+    """
+    return names_here(address).resolve(text)
 
 
-def names_here() -> "Names":
-    """Return the names of the user who runs this."""
-    from fossil_fs.names import Names, names_file
+def names_here(address: str) -> "NamesHere":
+    """Return the names that count with the store at `address`."""
+    from venti_store.names.here import NamesHere
 
-    return Names(names_file(os.environ))
+    return NamesHere(os.environ, address)
 
 
 def memory_folder() -> str:
@@ -51,11 +54,11 @@ def memory_folder() -> str:
     return os.path.join(cache_directory(os.environ), "vac")
 
 
-def parse_place(text: str) -> Place:
+def parse_place(text: str, address: str) -> Place:
     """Return what SCORE or NAME, and perhaps `:PATH` after it, means. Raises as `resolve`."""
     label = "vac:" if text.startswith("vac:") else ""
     tree, _, path = text.removeprefix(label).partition(":")
-    return Place(text, resolve(label + tree), os.fsencode(path))
+    return Place(text, resolve(label + tree, address), os.fsencode(path))
 
 
 def family_of(scores: "Sequence[Score]") -> "Family":
@@ -112,6 +115,6 @@ def put_line(line: bytes) -> None:
         sys.stdout.buffer.write(line + b"\n")
 
 
-def named_times() -> "dict[Score, int]":
+def named_times(address: str) -> "dict[Score, int]":
     """Return when each score last got a name here, in seconds since 1970."""
-    return {named.score: named.time for named in names_here().all()}
+    return {named.score: named.time // 1_000_000 for named in names_here(address).all()}

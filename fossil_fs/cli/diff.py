@@ -36,11 +36,12 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Compare two places."""
-    from fossil_fs.cli.common import Complaints, parse_place, with_trees
+    from fossil_fs.cli.common import Complaints, parse_place, store_address, with_trees
     from fossil_fs.compare import Difference, compare
     from fossil_fs.find import find
 
-    places = [parse_place(args.old), parse_place(args.new)]
+    address = store_address(args)
+    places = [parse_place(args.old, address), parse_place(args.new, address)]
     complaints = Complaints("fossil-diff")
 
     async def run(snapshots: "list[Snapshot]") -> None:

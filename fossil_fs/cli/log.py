@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     """Follow `prev` from root to root."""
     from fossil_fs.cli.common import family_of, resolve, store_address, with_store
 
-    score = resolve(args.tree)
+    score = resolve(args.tree, store_address(args))
 
     async def run(store: "BlockStore") -> None:
         await _follow(args, store, score)
@@ -52,12 +52,12 @@ def main(args: argparse.Namespace) -> None:
 
 
 async def _follow(args: argparse.Namespace, store: "BlockStore", newest: "Score") -> None:
-    from fossil_fs.cli.common import named_times
+    from fossil_fs.cli.common import named_times, store_address
     from fossil_fs.snapshot import open_snapshot
     from fossil_fs.usage import UsageCounter
     from venti_store.errors import NoSuchBlock
 
-    times, counter = named_times(), UsageCounter()
+    times, counter = named_times(store_address(args)), UsageCounter()
     score: Score | None = newest
     limit = HISTORY_MAX if args.number is None else args.number
     while score is not None and limit > 0:

@@ -42,10 +42,10 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """List one place in a tree."""
-    from fossil_fs.cli.common import Complaints, parse_place, with_trees
+    from fossil_fs.cli.common import Complaints, parse_place, store_address, with_trees
     from fossil_fs.find import find
 
-    place = parse_place(args.tree)
+    place = parse_place(args.tree, store_address(args))
     complaints = Complaints("fossil-ls")
 
     async def run(snapshots: "list[Snapshot]") -> None:

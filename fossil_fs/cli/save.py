@@ -26,29 +26,35 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.console import Console
     from fossil_fs.mounting.point import find_mount, sync_mount
     from fossil_fs.mounting.registry import Registry
-    from fossil_fs.names import check_name
     from lib9.places import run_directory
 
     if args.name:
+        from venti_store.names.words import check_name
+
         check_name(args.name)
     registry = Registry(run_directory(os.environ))
     running = find_mount(registry, os.fsencode(args.mnt))
     sync_mount(os.fsencode(args.mnt))
     console = Console(registry.path(running.id, "sock"))
-    print_saved(console.ask("save")[1], args.name)
+    print_saved(console.ask("save")[1], args.name, running.store, running.score)
     return 0
 
 
-def print_saved(score: str, name: str | None) -> None:
-    """Print a score that was saved, and let `name` mean it."""
+def print_saved(score: str, name: str | None, address: str, base: str) -> None:
+    """Print a score that was saved in the store at `address` from `base`, and let `name` mean it."""
     import time
 
-    from fossil_fs.names import Names, names_file
-    from venti_store.score import parse_score
+    try:
+        if name:
+            from fossil_fs.cli.common import names_here
+            from venti_store.score import parse_score
 
-    if name:
-        Names(names_file(os.environ)).record(name, parse_score(score), int(time.time()))
-    print(score, flush=True)
+            names = names_here(address)
+            names.record(
+                name, parse_score(score), time.time_ns() // 1000, whole=[parse_score(base)]
+            )
+    finally:
+        print(score, flush=True)
 
 
 run = entry(parser, main)

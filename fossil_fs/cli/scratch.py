@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry, print_json
@@ -12,6 +12,9 @@ from lib9.telling import printable
 if TYPE_CHECKING:
     from venti_store.interfaces import BlockStore
     from venti_store.score import Score
+
+# umount(8) returns before the daemon has written what is left and let go of its scratch
+RELEASE_SECONDS_MAX = 3.0
 
 
 def parser() -> Parser:
@@ -37,6 +40,16 @@ def parser() -> Parser:
     )
     save.add_argument("id", metavar="ID", help="which scratch")
     save.add_argument("name", metavar="NAME", nargs="?", help="let this name mean the new score")
+    check = actions.add_parser(
+        "check",
+        help="look whether all in it agrees",
+        description=(
+            "Check a scratch that no mount uses: its records, its layers, and what of the base they\n"
+            "stand on is in the store. What is wrong is named on stdout, a line each; exit status 5."
+        ),
+    )
+    check.add_argument("id", metavar="ID", help="which scratch")
+    check.add_argument("--blocks", action="store_true", help="every block of the base, too")
     rm = actions.add_parser("rm", help="remove one", description="Remove a scratch.")
     rm.add_argument("id", metavar="ID", help="which scratch")
     rm.add_argument("--discard", action="store_true", help="even with unsaved changes")
@@ -45,7 +58,8 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Do one of the actions."""
-    return {"ls": _list, "resume": _resume, "save": _save, "rm": _remove}[args.action](args)
+    actions = {"ls": _list, "resume": _resume, "save": _save, "check": _check, "rm": _remove}
+    return actions[args.action](args)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -97,33 +111,46 @@ def _used(directory: str) -> int:
     )
 
 
-def _resume(args: argparse.Namespace) -> int:
-    from fossil_fs.cli.mount import mount, mounting, prepare_point
+def _unused(text: str) -> bytes:
+    """Return the directory of the scratch that `text` means, once no process uses it; ScratchInUse."""
+    import time
+
     from fossil_fs.mounting.places import find_scratch
     from fossil_fs.scratch.errors import ScratchInUse
-    from fossil_fs.scratch.place import is_in_use, read_identity
+    from fossil_fs.scratch.place import is_in_use
 
-    place = find_scratch(os.environ, args.id)
-    if is_in_use(place):
-        raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
+    place = find_scratch(os.environ, text)
+    deadline = time.monotonic() + RELEASE_SECONDS_MAX
+    while is_in_use(place):
+        if time.monotonic() > deadline:
+            raise ScratchInUse(f"{os.fsdecode(place)}: in use by another process")
+        time.sleep(0.01)
+    return place
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from fossil_fs.cli.mount import mounting, prepare_point, start_here
+    from fossil_fs.scratch.place import read_identity
+
+    place = _unused(args.id)
     prepare_point(args.mnt)
     identity = read_identity(place)
-    mount(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
+    start_here(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
     return 0
 
 
 def _save(args: argparse.Namespace) -> int:
     from fossil_fs.cli.save import print_saved
-    from fossil_fs.mounting.places import find_scratch
-    from fossil_fs.names import check_name
     from fossil_fs.scratch.place import remove_tree
     from fossil_fs.scratch.scratch import Scratch
     from venti_store.cli.address import with_store
     from venti_store.score import FAMILIES, format_score
 
     if args.name:
+        from venti_store.names.words import check_name
+
         check_name(args.name)
-    place = find_scratch(os.environ, args.id)
+    place = _unused(args.id)
     scratch = Scratch(place)
 
     async def save(store: "BlockStore") -> "Score":
@@ -136,20 +163,50 @@ def _save(args: argparse.Namespace) -> int:
         score = with_store(identity.store, save, FAMILIES.get(identity.family))
     finally:
         clean = scratch.close_if_possible()
-    print_saved(format_score(score), args.name)
+    print_saved(format_score(score), args.name, identity.store, identity.base)
     if clean:
         remove_tree(place)
     return 0
 
 
-def _remove(args: argparse.Namespace) -> int:
+def _check(args: argparse.Namespace) -> int:
+    from fossil_fs.mounting.errors import Found
     from fossil_fs.mounting.places import find_scratch
+    from fossil_fs.scratch.scratch import Scratch
+    from venti_store.cli.address import with_store
+    from venti_store.score import FAMILIES
+
+    scratch = Scratch(find_scratch(os.environ, args.id))
+
+    async def check(store: "BlockStore") -> Sequence[str]:
+        from fossil_fs.filesystem import open_filesystem
+        from fossil_fs.mounting.checking import report
+        from fossil_fs.overlay.check import Check
+
+        overlay = (await open_filesystem(store, scratch)).overlay
+        return (await report(Check(overlay, blocks=args.blocks))).lines
+
+    identity = scratch.identity
+    try:
+        lines = with_store(identity.store, check, FAMILIES.get(identity.family))
+    except Found as found:
+        for line in found.lines:
+            print(printable(line))
+        raise
+    finally:
+        scratch.close_if_possible()
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _remove(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.unmount import Unsaved
     from fossil_fs.scratch.errors import ScratchDamaged
     from fossil_fs.scratch.place import lock_place, remove_tree
     from fossil_fs.scratch.scratch import Scratch
 
-    place = find_scratch(os.environ, args.id)
+    place = _unused(args.id)
     if not args.discard:
         try:
             scratch = Scratch(place)

@@ -3,9 +3,14 @@
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry
 from lib9.errors import UsageError
+from lib9.telling import printable
+
+if TYPE_CHECKING:
+    from fossil_fs.mounting.registry import Registry
 
 
 def parser() -> Parser:
@@ -15,7 +20,7 @@ def parser() -> Parser:
         description=(
             "Unmount. Unsaved changes are refused with exit status 9, unless --save makes a score of\n"
             "them or --discard drops them. umount(8) works too: it keeps them in the scratch, for\n"
-            "fossil-scratch."
+            "fossil-scratch. --force keeps them there as well, and asks nobody."
         ),
     )
     p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
@@ -25,6 +30,11 @@ def parser() -> Parser:
     what = p.add_mutually_exclusive_group()
     what.add_argument("--save", action="store_true", help="save first and print the score")
     what.add_argument("--discard", action="store_true", help="drop unsaved changes")
+    what.add_argument(
+        "--force",
+        action="store_true",
+        help="even if the daemon hangs or is gone; what waits for the mount fails, the scratch stays",
+    )
     return p.house_options()
 
 
@@ -35,7 +45,6 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.unmount import unmount
-    from fossil_fs.names import check_name
     from lib9.places import run_directory
 
     point = os.fsencode(args.mnt)
@@ -43,7 +52,11 @@ def main(args: argparse.Namespace) -> int:
     if args.name is not None:
         if not args.save:
             raise UsageError(f"{args.name}: a name is given with --save only")
+        from venti_store.names.words import check_name
+
         check_name(args.name)
+    if args.force:
+        return _force(args.mnt, registry)
     try:
         running = find_mount(registry, point)
     except DeadMount:
@@ -55,8 +68,17 @@ def main(args: argparse.Namespace) -> int:
     if not args.discard:
         sync_mount(point)
     if args.save:
-        print_saved(console.ask("save")[1], args.name)
+        print_saved(console.ask("save")[1], args.name, running.store, running.score)
     unmount(console, running, discard=args.discard)
+    return 0
+
+
+def _force(mnt: str, registry: "Registry") -> int:
+    from fossil_fs.mounting.point import fossil_mount_at
+    from fossil_fs.mounting.unmount import unmount_by_force
+
+    done = unmount_by_force(fossil_mount_at(os.fsencode(mnt)), registry)
+    sys.stderr.write(f"fossil-umount: {printable(f'{mnt}: {done}')}\n")
     return 0
 
 

@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
 
     if not args.list and args.dir is None:
         raise UsageError("no DIR to restore into (or -t to list)")
-    score = resolve(args.tree)
+    score = resolve(args.tree, store_address(args))
 
     async def run(store: "BlockStore") -> int:
         snapshot = await open_snapshot(store, score, owners=_owners_here())
@@ -148,3 +148,6 @@ def _owners_here() -> "Owners":
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

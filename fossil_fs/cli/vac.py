@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fossil_fs.ingest.options import Options
     from fossil_fs.ingest.report import Report
     from venti_store.interfaces import BlockStore
-    from venti_store.score import Family
+    from venti_store.score import Family, Score
     from venti_store.stores.lmdb.append import Counts
 
 
@@ -74,13 +74,14 @@ def parser() -> Parser:
 
 def main(args: argparse.Namespace) -> int:
     """Archive what the command line names."""
-    from fossil_fs.cli.common import names_here, store_address
+    from fossil_fs.cli.common import store_address
     from fossil_fs.cli.progress import Progress, complain_of
     from fossil_fs.ingest.report import Report
-    from fossil_fs.names import check_name
     from venti_store.open import is_local
 
     if args.add_to is not None:
+        from venti_store.names.words import check_name
+
         check_name(args.add_to)
     address = store_address(args, create=True)
     started = time.monotonic()
@@ -90,12 +91,18 @@ def main(args: argparse.Namespace) -> int:
         run = _run_local if is_local(address) else _run_far
         outcome, new = run(args, address, report)
     if args.add_to is not None:
-        names = names_here()
-        newest = names.newest(args.add_to)
-        if newest is None or newest.score != outcome.score:
-            names.record(args.add_to, outcome.score, int(time.time()))
+        _name(args.add_to, outcome.score, address)
     _print(args, report, outcome, new, time.monotonic() - started)
     return Exit.PARTIAL if report.troubles else Exit.OK
+
+
+def _name(name: str, score: "Score", address: str) -> None:
+    from fossil_fs.cli.common import names_here
+
+    names = names_here(address)
+    newest = names.newest(name)
+    if newest is None or newest.score != score:
+        names.record(name, score, time.time_ns() // 1000)
 
 
 def _run_local(
@@ -116,7 +123,7 @@ def _run_local(
             [os.fsencode(path) for path in args.paths],
             _options(args, store.family, address),
             report,
-            previous=run_now(_previous(args, store)),
+            previous=run_now(_previous(args, store, address)),
             address=address,
         )
         after = statistics(store.environment).total()
@@ -139,7 +146,7 @@ def _run_far(
     async def run() -> "Outcome":
         store = await open_store(address)
         try:
-            previous = await _previous(args, store)
+            previous = await _previous(args, store, address)
             wait = in_loop()
             paths = [os.fsencode(path) for path in args.paths]
             options = _options(args, store.family, None)
@@ -185,7 +192,9 @@ def _skipped(address: str | None) -> frozenset[tuple[int, int]]:
     return frozenset(places)
 
 
-async def _previous(args: argparse.Namespace, store: "BlockStore") -> "Previous | None":
+async def _previous(
+    args: argparse.Namespace, store: "BlockStore", address: str
+) -> "Previous | None":
     """Return what -a NAME goes on with; a root that this store has not is told and left behind."""
     from fossil_fs.cli.common import memory_folder, names_here
     from fossil_fs.ingest.archive import Previous
@@ -194,7 +203,7 @@ async def _previous(args: argparse.Namespace, store: "BlockStore") -> "Previous 
 
     if args.add_to is None:
         return None
-    named = names_here().newest(args.add_to)
+    named = names_here(address).newest(args.add_to)
     score = named.score if named is not None else None
     if score is not None and (
         len(score) != store.family.size or not (await store.have_many([Key(score, Kind.ROOT)]))[0]
@@ -242,3 +251,6 @@ def _print(
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -9,6 +9,7 @@ Only the mount's owner and root are answered (SO_PEERCRED). Clients use blocking
 commands have no event loop to load.
 """
 
+import shlex
 import socket
 import time
 from typing import Final
@@ -18,14 +19,21 @@ from lib9.sockets import socket_path
 
 LINE_MAX: Final = 64 << 10  # bytes of one line, either way
 CONNECT_SECONDS_MAX: Final = 10.0  # a loaded machine takes seconds to import a daemon
+ANSWER_SECONDS_MAX: Final = 10.0  # for words that wait for nothing
 _POLL_SECONDS: Final = 0.02
+
+# before these, what the kernel holds back is written out
+SYNCED_WORDS: Final = frozenset(("save", "snap", "sync", "halt"))
+# these are answered at once, whatever the mount does
+QUICK_WORDS: Final = frozenset(("status", "stats", "df", "last", "help", "who", "unhalt"))
 
 
 class ConsoleError(SpawngridError):
-    """What the mount's daemon answered, with its exit status."""
+    """What the mount's daemon answered, with its exit status and the lines before it."""
 
-    def __init__(self, text: str, status: Exit) -> None:
+    def __init__(self, text: str, status: Exit, lines: list[str]) -> None:
         super().__init__(text)
+        self.lines = lines
         self.exit_code = status  # type: ignore[misc]  # each answer has its own
 
 
@@ -54,12 +62,16 @@ class Console:
                 if not starting or time.monotonic() > deadline:
                     raise Unanswered(f"{path}: {error.strerror or 'no answer'}") from error
             time.sleep(_POLL_SECONDS)
-        self._socket.settimeout(None)  # a save takes what it takes
         self._file = self._socket.makefile("rb")
 
     def ask(self, *words: str) -> tuple[list[str], str]:
-        """Return the data lines and the text after `ok`; ConsoleError for an error."""
-        line = " ".join(words).encode(errors="surrogateescape") + b"\n"
+        """Return the data lines and the text after `ok`; ConsoleError, Unanswered.
+
+        A save takes what it takes; QUICK_WORDS are not waited for longer than ANSWER_SECONDS_MAX.
+        """
+        quick = words[0] in QUICK_WORDS
+        self._socket.settimeout(ANSWER_SECONDS_MAX if quick else None)
+        line = shlex.join(words).encode(errors="surrogateescape") + b"\n"
         lines: list[str] = []
         try:
             self._socket.sendall(line)
@@ -72,13 +84,18 @@ class Console:
                 if word == "ok":
                     return lines, rest
                 status, _, message = rest.partition(" ")
-                raise ConsoleError(message, Exit(int(status)))
+                raise ConsoleError(message, Exit(int(status)), lines)
+        except TimeoutError as error:
+            raise Unanswered(
+                "the mount's daemon does not answer (fossil-umount --force ends the mount)"
+            ) from error
         except OSError as error:
             raise Unanswered(f"console: {error.strerror}") from error
         raise Unanswered("the mount's daemon went away")
 
     def wait_for_end(self) -> None:
         """Return when the daemon has closed everything."""
+        self._socket.settimeout(None)
         try:
             while self._file.read(4096):
                 pass

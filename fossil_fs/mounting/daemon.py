@@ -7,24 +7,32 @@ asked for. Whatever ends the daemon - umount(8), a signal, the console - goes th
 import logging
 import os
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from fossil_fs.filesystem import FossilFilesystem, open_filesystem
+from fossil_fs.control.joined import Joined
+from fossil_fs.control.tree import ControlTree
+from fossil_fs.filesystem import open_filesystem
+from fossil_fs.mounting.control import fill
+from fossil_fs.mounting.halting import end_halts
+from fossil_fs.mounting.looking import status_lines
+from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.options import HALTING, Mounting, mount_options
 from fossil_fs.mounting.registry import Registry
-from fossil_fs.mounting.service import Command, serve_console
+from fossil_fs.mounting.service import serve_console
+from fossil_fs.mounting.table import WORDS
+from fossil_fs.mounting.word import say
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
 from lib9.fuse.attach import Attached
+from lib9.fuse.interface import MountOptions, Operations
 from lib9.fuse.session import Served, serve
-from venti_store.interfaces import BlockStore
 from venti_store.open import open_store
-from venti_store.score import FAMILIES, format_score
+from venti_store.score import FAMILIES
+from venti_store.stores.watched import WatchedStore
 
 COMMIT_SECONDS_MAX: Final = 5.0  # how long a change waits for its commit (the journal has it)
 _TICK_SECONDS: Final = 1.0
@@ -33,95 +41,66 @@ log = logging.getLogger(__name__)
 
 
 class Daemon:
-    """A mount that runs."""
+    """Serves a mount."""
 
-    def __init__(self, mounting: Mounting, scratch: Scratch, filesystem: FossilFilesystem) -> None:
-        self.mounting = mounting
-        self.scratch = scratch
-        self.filesystem = filesystem
-        self.options = mount_options(mounting, scratch.identity)
-        self.discard = mounting.read_only
-        self._saving = trio.Lock()
-        self._halt = trio.CancelScope()
-        self._started = time.time()
-        self._engine = ""
+    def __init__(self, mounted: Mounted, options: MountOptions, *, stock: bool = False) -> None:
+        self.mounted = mounted
+        self.options = options
+        self.stock = stock
+        fill(mounted.control, self._say, self._shown())
 
-    def commands(self) -> dict[str, Command]:
-        """Return what the console can be asked."""
-        return {
-            "status": self._status,
-            "save": self._save,
-            "sync": self._sync,
-            "discard": self._discard,
-            "keep": self._keep,
-            "halt": self._halt_now,
-        }
+    def _shown(self) -> dict[str, Callable[[], Sequence[str]]]:
+        mounted = self.mounted
+        return {"status": lambda: status_lines(mounted), "score": lambda: [mounted.scratch.base]}
 
-    async def _status(self, _words: list[str]) -> tuple[list[str], str]:
-        scratch = self.scratch
-        table = self.filesystem.overlay.table
-        facts = {
-            "score": scratch.base,
-            "unsaved": int(not scratch.is_clean),
-            "used": scratch.used(),
-            "size": scratch.budget.size,
-            "inodes": len(table),
-            "saves": self.filesystem.overlay.saves,
-            "failed": self.filesystem.overlay.base.faults_failed,
-            "since": int(self._started),
-            "engine": self._engine,
-        }
-        return [f"{word}={value}" for word, value in facts.items()], ""
+    async def _say(self, line: str) -> Sequence[str]:
+        return (await say(WORDS, self.mounted, line)).all
 
-    async def _save(self, _words: list[str]) -> tuple[list[str], str]:
-        async with self._saving:
-            score = await self.filesystem.saver.save()
-        return [], format_score(score)
-
-    async def _sync(self, _words: list[str]) -> tuple[list[str], str]:
-        await self.scratch.commit_gently()
-        return [], ""
-
-    async def _discard(self, _words: list[str]) -> tuple[list[str], str]:
-        self.discard = True
-        return [], ""
-
-    async def _keep(self, _words: list[str]) -> tuple[list[str], str]:
-        self.discard = self.mounting.read_only
-        return [], ""
-
-    async def _halt_now(self, _words: list[str]) -> tuple[list[str], str]:
-        self._halt.cancel()
-        return [], ""
+    def operations(self) -> Operations:
+        """Return the file system with its control directory, if it is to have one."""
+        mounted = self.mounted
+        name = mounted.mounting.control
+        if not name:
+            return mounted.filesystem
+        return Joined(mounted.filesystem, ControlTree(mounted.control), name)
 
     async def run(
         self, where: Attached, registry: Registry, ready: Callable[[Served], None]
     ) -> None:
         """Serve until the mount is gone or a signal comes; then leave the scratch in order."""
-        console = registry.path(self.mounting.id, "sock")
+        mounted = self.mounted
+        console = registry.path(mounted.mounting.id, "sock")
 
-        def announce(served: Served) -> None:
-            self._engine = served.engine
-            ready(served)
+        def starting(served: Served) -> None:
+            mounted.served = served
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._halt_on_signal)
+            mounted.background = nursery
+            nursery.start_soon(self._end_on_signal)
             nursery.start_soon(self._keep_committed)
-            await nursery.start(serve_console_task, console, self.commands())
-            with self._halt:
-                await serve(self.filesystem, where, self.options, ready=announce)
-            async with self._saving:  # a save that runs is worth waiting for
+            nursery.start_soon(end_halts, mounted)
+            await nursery.start(serve_console, console, WORDS, mounted)
+            with mounted.over:
+                await serve(
+                    self.operations(),
+                    where,
+                    self.options,
+                    starting=starting,
+                    ready=ready,
+                    stock=self.stock,
+                )
+            async with mounted.saving:  # a save that runs is worth waiting for
                 nursery.cancel_scope.cancel()
 
-    async def _halt_on_signal(self) -> None:
+    async def _end_on_signal(self) -> None:
         with trio.open_signal_receiver(*HALTING) as signals:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HALTING)  # one may have come already
             async for _ in signals:
-                self._halt.cancel()
+                self.mounted.over.cancel()
 
     async def _keep_committed(self) -> None:
         """Commit when enough has changed, and never later than COMMIT_SECONDS_MAX."""
-        scratch = self.scratch
+        scratch = self.mounted.scratch
         last = trio.current_time()
         while True:
             await trio.sleep(_TICK_SECONDS)
@@ -137,19 +116,12 @@ class Daemon:
 
     def close(self) -> None:
         """Let go of the scratch; remove it when there is nothing in it to keep."""
-        if self.scratch.close_if_possible() or self.discard:
-            remove_tree(self.mounting.scratch)
+        mounted = self.mounted
+        if mounted.scratch.close_if_possible() or mounted.discard:
+            place = mounted.mounting.scratch
+            remove_tree(place)
             with suppress(OSError):  # the folder of scratches goes with its last one
-                os.rmdir(os.path.dirname(self.mounting.scratch))
-
-
-async def serve_console_task(
-    path: str,
-    commands: dict[str, Command],
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    await serve_console(path, commands, task_status=task_status)
+                os.rmdir(os.path.dirname(place))
 
 
 async def run_mount(
@@ -157,22 +129,24 @@ async def run_mount(
     registry: Registry,
     ready: Callable[[Served], None],
     attached: Attached,
+    stock: bool = False,
 ) -> None:
-    """Serve a mount until its end.
+    """Serve a mount until its end; `stock`: with the stock engine.
 
     Raises what keeps it from being served; see `open_filesystem`.
     """
     scratch = Scratch(mounting.scratch)
     try:
         family = FAMILIES.get(scratch.identity.family)
-        store: BlockStore = await open_store(scratch.identity.store, family)
+        store = WatchedStore(await open_store(scratch.identity.store, family))
     except BaseException:
         scratch.abandon()
         raise
     try:
         try:
             filesystem = await open_filesystem(store, scratch)
-            daemon = Daemon(mounting, scratch, filesystem)
+            mounted = Mounted(mounting, scratch, filesystem, store)
+            daemon = Daemon(mounted, mount_options(mounting, scratch.identity), stock=stock)
         except BaseException:
             scratch.abandon()
             raise

@@ -7,15 +7,21 @@ import signal
 from dataclasses import dataclass
 
 from fossil_fs.scratch.place import Identity
+from fossil_fs.scratch.records import INODE_END
 from lib9.fuse.interface import MountOptions
 from venti_store.open import is_local
 
 HALTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # they end a mount in good order
+CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """What to mount where. `scratch` exists and names base and store."""
+    """What to mount where. `scratch` exists and names base and store.
+
+    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
+    let them, ids can be mapped, set-id programs and device files are not honoured.
+    """
 
     id: str
     mnt: bytes
@@ -23,20 +29,26 @@ class Mounting:
     read_only: bool = False
     allow_other: bool = False
     writeback: bool = False
+    control: bytes = CONTROL  # the name of the control directory, b"" for none
+    guests: bool = False
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
     """Return how a tree is mounted. Root's mounts honour setuid and device files, as disks do."""
+    trusted = os.geteuid() == 0 and not mounting.guests
     return MountOptions(
         fsname=identity.base,
         subtype="fossil",
         read_only=mounting.read_only,
-        allow_other=mounting.allow_other,
+        allow_other=mounting.allow_other or mounting.guests,
+        idmapped=mounting.guests,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
-        no_open=True,
         follow=True,
+        # the kernel holds writes to ctl back too, unless it is told otherwise at each open
+        no_open=not (mounting.writeback and mounting.control),
         interruptible=not is_local(identity.store),
-        suid=os.geteuid() == 0,
-        dev=os.geteuid() == 0,
+        own_inodes=INODE_END,
+        suid=trusted,
+        dev=trusted,
     )

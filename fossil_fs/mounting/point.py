@@ -45,6 +45,17 @@ def find_mount(registry: Registry, point: bytes) -> Running:
     raise NotMounted(f"{shown}: mounted by something else, or by another user")
 
 
+def fossil_mount_at(point: bytes) -> mounts.Mount:
+    """Return the fossil mount at `point`, whoever serves it or nobody; NotMounted."""
+    try:
+        mount = mounts.fuse_mount_at(point)
+    except OSError as error:
+        raise NotMounted(f"{os.fsdecode(point)}: {error.strerror}") from error
+    if mount is None or mount.fstype != b"fuse.fossil":
+        raise NotMounted(f"{os.fsdecode(point)}: no mount of ours is there")
+    return mount
+
+
 class DeadMount(MountFailed):
     """The daemon of a mount was killed."""
 

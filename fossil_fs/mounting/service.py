@@ -1,28 +1,31 @@
-"""The console's end in the daemon: requests become calls, facts become lines."""
+"""The console's end in the daemon: lines in, lines out."""
 
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from fossil_fs.mounting.console import LINE_MAX
-from lib9.errors import Exit, SpawngridError
+from fossil_fs.mounting.errors import Found
+from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.word import LINE_MAX, Word, say
+from lib9.errors import SpawngridError
 from lib9.sockets import socket_path
-from lib9.telling import error_line
+from lib9.telling import error_line, exit_status, printable
 
 CONNECTIONS_MAX: Final = 64
 _CREDENTIALS: Final = struct.Struct("3i")
 
-# a request's arguments in; data lines, and the text after `ok`, out
-Command = Callable[[list[str]], Awaitable[tuple[list[str], str]]]
-
 
 async def serve_console(
-    path: str, commands: Mapping[str, Command], *, task_status: trio.TaskStatus[None]
+    path: str,
+    words: Sequence[Word],
+    mounted: Mounted,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer at the socket `path` until cancelled; the socket is the owner's alone."""
     with suppress(FileNotFoundError):
@@ -42,27 +45,38 @@ async def serve_console(
             task_status.started()
             while True:
                 accepted, _ = await listener.accept()
-                nursery.start_soon(_serve, accepted, commands, room)
+                nursery.start_soon(_serve, accepted, words, mounted, room)
 
 
 async def _serve(
-    accepted: trio.socket.SocketType, commands: Mapping[str, Command], room: trio.CapacityLimiter
+    accepted: trio.socket.SocketType,
+    words: Sequence[Word],
+    mounted: Mounted,
+    room: trio.CapacityLimiter,
 ) -> None:
     with accepted:
-        if not _may_ask(accepted):
+        pid, uid = _who(accepted)
+        if uid not in (0, os.geteuid()):
             return
         async with room:
-            with suppress(OSError):
-                await _answer_all(accepted, commands)
+            mounted.askers[pid, uid] += 1
+            try:
+                await _answer_all(accepted, words, mounted)
+            except OSError:
+                return  # whoever asked went away
+            finally:
+                mounted.askers -= Counter([(pid, uid)])
 
 
-def _may_ask(accepted: trio.socket.SocketType) -> bool:
+def _who(accepted: trio.socket.SocketType) -> tuple[int, int]:
     data = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(data)
-    return uid in (0, os.geteuid())
+    pid, uid, _ = _CREDENTIALS.unpack(data)
+    return pid, uid
 
 
-async def _answer_all(accepted: trio.socket.SocketType, commands: Mapping[str, Command]) -> None:
+async def _answer_all(
+    accepted: trio.socket.SocketType, words: Sequence[Word], mounted: Mounted
+) -> None:
     rest = b""
     while True:
         line, mark, rest = rest.partition(b"\n")
@@ -71,7 +85,7 @@ async def _answer_all(accepted: trio.socket.SocketType, commands: Mapping[str, C
             if not more or len(line) > LINE_MAX:
                 return
             line, mark, rest = (line + more).partition(b"\n")
-        answer = await _answer(line.decode(errors="surrogateescape"), commands)
+        answer = await _answer(line.decode(errors="surrogateescape"), words, mounted)
         await _send_all(accepted, answer.encode(errors="surrogateescape"))
 
 
@@ -80,15 +94,14 @@ async def _send_all(accepted: trio.socket.SocketType, data: bytes) -> None:
         data = data[await accepted.send(data) :]
 
 
-async def _answer(line: str, commands: Mapping[str, Command]) -> str:
-    word, *arguments = line.split() or [""]
-    command = commands.get(word)
-    if command is None:
-        return f"error {int(Exit.USAGE)} {word}: no such request\n"
+async def _answer(line: str, words: Sequence[Word], mounted: Mounted) -> str:
     try:
-        lines, text = await command(arguments)
-    except SpawngridError as error:
-        return f"error {int(error.exit_code)} {error_line(error)}\n"
-    except OSError as error:
-        return f"error {int(Exit.FAILED)} {word}: {error_line(error)}\n"
-    return "".join(f"\t{data}\n" for data in lines) + f"ok {text}".rstrip() + "\n"
+        lines, text = await say(words, mounted, line)
+    except (SpawngridError, OSError) as error:
+        end = f"error {int(exit_status(error))} {error_line(error)}\n"
+        return _data(error.lines if isinstance(error, Found) else ()) + end
+    return _data(lines) + f"ok {text}".rstrip() + "\n"
+
+
+def _data(lines: Sequence[str]) -> str:
+    return "".join(f"\t{printable(line)}\n" for line in lines)

@@ -6,6 +6,7 @@ from typing import Final
 from fossil_fs.node import Node
 from fossil_fs.overlay.core import Change, Overlay
 from fossil_fs.overlay.table import Known
+from fossil_fs.overlay.tree import Tree
 from fossil_fs.scratch.records import NOT_COUNTED, Inode, with_times
 from lib9.fuse.interface import Attributes, Caller, Changes
 
@@ -13,13 +14,13 @@ DIRECTORY_SIZE: Final = 4096  # what stat says of every directory: its true size
 SECTOR: Final = 512
 
 
-def attributes(overlay: Overlay, ino: int) -> Attributes:
+def attributes(tree: Tree, ino: int) -> Attributes:
     """Return the attributes of an inode in the table; ESTALE."""
-    record = overlay.record(ino)
+    record = tree.record(ino)
     if record is not None:
-        return _of_record(overlay, ino, record)
-    known = overlay.known(ino)
-    return of_node(known, overlay.node(ino))
+        return _of_record(tree, ino, record)
+    known = tree.known(ino)
+    return of_node(known, tree.node(ino))
 
 
 def of_node(known: Known, node: Node) -> Attributes:
@@ -51,14 +52,14 @@ def _directory_links(subdirs: int, gone: bool) -> int:
     return 1 if subdirs == NOT_COUNTED else 2 + subdirs
 
 
-def _of_record(overlay: Overlay, ino: int, record: Inode) -> Attributes:
+def _of_record(tree: Tree, ino: int, record: Inode) -> Attributes:
     size, nlink, rdev = record.size, record.nlink, record.rdev
     blocks = -(-size // SECTOR)
     if stat.S_ISDIR(record.mode):
         size, rdev, blocks = DIRECTORY_SIZE, 0, DIRECTORY_SIZE // SECTOR
         nlink = _directory_links(record.subdirs, record.nlink == 0)
     elif record.layers and not record.content:
-        files = overlay.scratch.files
+        files = tree.files
         blocks = sum(files.allocated_of(layer.number) for layer in record.layers) // SECTOR
     return Attributes(
         ino=ino,

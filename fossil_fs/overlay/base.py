@@ -78,12 +78,16 @@ class Base:
         self.family = store.family
         self.cache = PointerCache()
         self.links: Links | None = None
-        self._owners = owners
+        self.owners = owners
         self._seconds = fault_seconds
         self._directories: OrderedDict[StreamsKey, Directory] = OrderedDict()
         self._found: dict[tuple[StreamsKey, bytes], Node | None] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
         self.faults_failed = 0
+
+    def another(self) -> "Base":
+        """Return what reads another root of the same store."""
+        return Base(self.store, owners=self.owners, fault_seconds=self._seconds)
 
     def use_links(self, streams: tuple[Entry, Entry] | None) -> None:
         """Take other links streams; directories resolve linked names through them from now on."""
@@ -129,7 +133,7 @@ class Base:
                 streams.source,
                 streams.meta,
                 self.links,
-                owners=self._owners,
+                owners=self.owners,
                 qid_offset=streams.offset,
                 report=self.report,
                 cache=self.cache,

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from fossil_fs.node import Node
 from fossil_fs.overlay.attributes import attributes, of_node
 from fossil_fs.overlay.base import Streams
-from fossil_fs.overlay.core import Overlay
+from fossil_fs.overlay.tree import Tree
 from fossil_fs.scratch.records import GONE
 from lib9.fuse.interface import Listed
 
@@ -41,17 +41,17 @@ class _Kept(NamedTuple):
 
 
 class Listings:
-    """The listings of a mount."""
+    """The listings of a tree."""
 
-    def __init__(self, overlay: Overlay) -> None:
-        self._overlay = overlay
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
         self._places: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     async def entries(self, directory: int, offset: int) -> Iterator[Listed]:
         """List from `offset` on; the iterator makes entries as it is asked for them."""
         after = await self._name_at(directory, offset) if offset else b""
-        if self._overlay.is_gone(directory):
+        if self._tree.is_gone(directory):
             return iter(())
         return self._entries(directory, await self._batch(directory, after))
 
@@ -67,23 +67,23 @@ class Listings:
         return name
 
     def _entries(self, directory: int, batch: list[tuple[bytes, Node | int]]) -> Iterator[Listed]:
-        overlay = self._overlay
+        tree = self._tree
         before: tuple[int, int] | None = None
-        has_changes = overlay.record(directory) is not None
+        has_changes = tree.record(directory) is not None
         for name, found in batch:
-            changed = overlay.scratch.child(directory, name) if has_changes else None
+            changed = tree.state.child(directory, name) if has_changes else None
             if changed == GONE:
                 continue  # removed since the batch was read
             if changed is not None:
-                overlay.table.see(changed, directory, name)
-                about = attributes(overlay, changed)
+                tree.table.see(changed, directory, name)
+                about = attributes(tree, changed)
             elif isinstance(found, Node):
-                known = overlay.identify(directory, name, found)
+                known = tree.identify(directory, name, found)
                 about = (
-                    of_node(known, found) if known.node is found else attributes(overlay, known.ino)
+                    of_node(known, found) if known.node is found else attributes(tree, known.ino)
                 )
-            elif overlay.table.get(found) is not None:
-                about = attributes(overlay, found)  # saved since
+            elif tree.table.get(found) is not None:
+                about = attributes(tree, found)  # saved since
             else:
                 continue
             place = directory, cookie_of(name)
@@ -97,12 +97,12 @@ class Listings:
 
     async def _batch(self, directory: int, after: bytes) -> list[tuple[bytes, Node | int]]:
         """Return some names behind `after` in order, none only at the end."""
-        overlay = self._overlay
+        tree = self._tree
         while True:
             base, complete = await self._base_batch(directory, after)
             limit = base[-1][0] if not complete else None
             merged: dict[bytes, Node | int] = dict(base)
-            for name, ino in overlay.scratch.children(directory, after):
+            for name, ino in tree.state.children(directory, after):
                 if limit is not None and name > limit:
                     break
                 if ino == GONE:
@@ -118,8 +118,8 @@ class Listings:
 
     async def _base_batch(self, directory: int, after: bytes) -> tuple[Streamed, bool]:
         """Return names of the base behind `after`, and whether there are no more."""
-        overlay = self._overlay
-        streams = overlay.streams(directory)
+        tree = self._tree
+        streams = tree.streams(directory)
         if streams is None:
             return [], True
         kept = self._kept.get(directory)
@@ -127,7 +127,7 @@ class Listings:
             rest = kept.names[bisect_right(kept.names, after, key=_name) :]
             if rest or kept.complete:
                 return rest, kept.complete
-        names, complete = await overlay.base.entries(streams, after)
+        names, complete = await tree.base.entries(streams, after)
         self._kept[directory] = _Kept(streams, after, names, complete)
         self._kept.move_to_end(directory)
         if len(self._kept) > BATCHES_KEPT:

@@ -18,7 +18,8 @@ from errno import (
 from typing import Final
 
 from fossil_fs.overlay import acl
-from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay, Place
+from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
+from fossil_fs.overlay.tree import Place
 from fossil_fs.overlay.xattrs import ExtendedAttributes
 from fossil_fs.record import is_native
 from fossil_fs.scratch import records

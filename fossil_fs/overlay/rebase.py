@@ -8,16 +8,22 @@ and a kill between any two is harmless:
 3. Directories, the deepest first: the saved streams become the directory's base; then its names
    lead to the base again where name and inode are as they were saved.
 4. Links likewise; then, if nothing is left, the root.
+
+Snapshots that see bytes that are in the store now have them from there: their space is free too.
 """
 
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from fossil_fs.node import Node
-from fossil_fs.overlay.core import Overlay, Place
+from fossil_fs.overlay.core import Overlay
+from fossil_fs.overlay.tree import Place
 from fossil_fs.scratch import records
-from fossil_fs.scratch.journal import Op, delete, put
+from fossil_fs.scratch.history import pack_past
+from fossil_fs.scratch.journal import Op, delete, erase, put
+from fossil_fs.scratch.journal import replace as replace_op
 from fossil_fs.scratch.records import GONE, INLINE, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
 from fossil_fs.scratch.scratch import Frozen
 from fossil_fs.snapshot import Snapshot
@@ -92,8 +98,26 @@ class Rebase:
             layers=kept,
             xattr_stream=self._xattr_stream(record, node),
         )
-        scratch.apply([put(records.inode_key(ino), records.pack_inode(new))])
-        scratch.files.condemn(dropped)
+        saved = self._frozen.inode(ino)
+        ops = self._past_at_rest(ino, saved) if saved is not None else []
+        scratch.apply([*ops, put(records.inode_key(ino), records.pack_inode(new))])
+        scratch.release(ino, dropped)
+
+    def _past_at_rest(self, ino: int, saved: Inode) -> list[Op]:
+        """Return what lets snapshots that see the bytes that were saved have them from the store."""
+        if not saved.layers:
+            return []
+        same = saved.content, saved.layers, saved.size
+        return [
+            put(key, pack_past(records.pack_inode(self._at_rest(ino, past))))
+            for key, past in self._scratch.past_inodes(ino)
+            if (past.content, past.layers, past.size) == same
+        ]
+
+    def _at_rest(self, ino: int, record: Inode) -> Inode:
+        """Return a record with its bytes in the store, where they are as they were saved."""
+        content = self._overlay.pack(self._nodes[ino].content)
+        return record._replace(content=content, layers=(), flags=record.flags & ~INLINE)
 
     def _xattr_stream(self, record: Inode, node: Node) -> bytes:
         return b"" if record.flags & XATTRS_HERE else self._overlay.pack(node.xattr_stream)
@@ -142,14 +166,29 @@ class Rebase:
                 ops += self._drop(ino, record)
         scratch.apply(ops)
         for ino, place, record in released:
+            if self._nodes[ino].link is None:
+                self._let_go(ino, record)
             self._now_of_base(ino, record, place)
 
     def _drop(self, ino: int, record: Inode) -> list[Op]:
-        ops = self._scratch.forget_inode(ino)
+        scratch = self._scratch
+        ops: list[Op] = []
+        content = records.content_key(ino)
+        if scratch.epochs and stat.S_ISREG(record.mode):
+            past = [inode.flags & INLINE for _, inode in scratch.past_inodes(ino)]
+            if record.layers or (record.flags & INLINE and not any(past)):
+                rest = records.pack_inode(self._at_rest(ino, record))
+                ops = [replace_op(records.inode_key(ino), rest), *self._past_at_rest(ino, record)]
+            if record.flags & INLINE and not any(past):
+                ops.append(erase(content))
+        ops += scratch.forget_inode(ino)
         if record.link >= 0:
             ops.append(delete(records.link_key(record.link)))
-        self._scratch.files.condemn(layer.number for layer in record.layers)
         return ops
+
+    def _let_go(self, ino: int, record: Inode) -> None:
+        if record.layers:
+            self._scratch.release(ino, (layer.number for layer in record.layers))
 
     def _now_of_base(self, ino: int, record: Inode, place: Place | None) -> None:
         """Tell the table that the base has an inode now."""
@@ -176,6 +215,7 @@ class Rebase:
             record = scratch.inode(ino)
             if record is not None and self._is_as_saved(ino):
                 scratch.apply([delete(key), *self._drop(ino, record)])
+                self._let_go(ino, record)
                 self._now_of_base(ino, record, None)
 
     def _release_root(self) -> None:

@@ -9,7 +9,7 @@ Killed anywhere before 4, the scratch still has everything; a save that fails le
 """
 
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -61,9 +61,10 @@ class Saver:
         self._overlay = overlay
         self._running = False
 
-    async def save(self) -> Score:
+    async def save(self, taken: Callable[[], None] = lambda: None) -> Score:
         """Return the score of the tree as it is now: every write that returned before is in it.
 
+        `taken` is called once when the state is held: whatever is written afterwards is not in it.
         On return the root and all blocks below it are on stable storage. Nothing changed: the score
         of the base. Raises as the store does, SaveRunning; OSError EIO when the base cannot be read.
         """
@@ -72,17 +73,19 @@ class Saver:
         self._running = True
         try:
             await self._overlay.scratch.commit_gently()
-            return await self._save()
+            return await self._save(taken)
         finally:
             self._running = False
 
-    async def _save(self) -> Score:
+    async def _save(self, taken: Callable[[], None]) -> Score:
         overlay = self._overlay
         scratch = overlay.scratch
         if scratch.is_clean:
+            taken()
             return overlay.snapshot.score
         overlay.removed_names = set()
         frozen = scratch.freeze()
+        taken()
         fault("save.frozen")
         try:
             saved, snapshot = await _Build(overlay, frozen).run()

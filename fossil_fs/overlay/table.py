@@ -5,6 +5,7 @@ directory's entry, so that the way up to the root is always there.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from fossil_fs.node import Node
@@ -48,6 +49,9 @@ class Table:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def __iter__(self) -> Iterator[Known]:
+        return iter(self._known.values())
 
     def get(self, ino: int) -> Known | None:
         return self._known.get(ino)

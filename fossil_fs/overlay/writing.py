@@ -21,7 +21,7 @@ from lib9.faults import fault
 from venti_store.hashtree.layout import STREAM_SIZE_MAX
 from venti_store.score import Buffer
 
-LAYERS_MAX: Final = 200  # a save that fails leaves one on each file that is written after it
+LAYERS_MAX: Final = 512  # each snapshot, and each save that fails, may leave one
 FILE_SIZE_MAX: Final = STREAM_SIZE_MAX
 
 Fills = dict[int, bytes]  # start of a page to the older content in it
@@ -95,7 +95,7 @@ class Writer:
         overlay.scratch.admit(RECORD_ROOM + len(content), inline=True)
         change = Change(overlay)
         lifted = change.inode(ino)
-        change.condemn(lifted)
+        change.condemn(ino, lifted)
         change.ops.append(put(records.content_key(ino), content))
         change.set(
             ino,
@@ -192,6 +192,8 @@ class Writer:
             return inode
         if len(inode.layers) >= LAYERS_MAX:
             raise OSError(ENOSPC, "layers")
+        if inode.layers:
+            overlay.scratch.stacked.add(ino)
         number = overlay.scratch.next_layer()
         if inode.flags & INLINE:
             content = overlay.scratch.get(records.content_key(ino)) or b""

@@ -6,6 +6,7 @@ from errno import E2BIG, EEXIST, EINVAL, ENODATA, ENOSPC, ERANGE
 from fossil_fs.format.xattrs import STREAM_MAX, Xattrs, packed_size
 from fossil_fs.overlay import acl
 from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
+from fossil_fs.overlay.tree import Tree
 from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import delete, put
 from fossil_fs.scratch.records import XATTRS_HERE, Inode
@@ -25,34 +26,10 @@ class ExtendedAttributes:
         self._sizes: dict[int, int] = {}  # packed bytes of inodes whose attributes are here
 
     async def get(self, ino: int, name: bytes) -> bytes:
-        value = await self.find(ino, name)
-        if value is None:
-            raise OSError(ENODATA, "attribute")
-        return value
-
-    async def find(self, ino: int, name: bytes) -> bytes | None:
-        """Return an attribute's value, None where there is none."""
-        overlay = self._overlay
-        record = overlay.record(ino)
-        if record is not None and record.flags & XATTRS_HERE:
-            return overlay.scratch.get(records.xattr_key(ino, name))
-        return dict(await self._of_base(ino)).get(name)
+        return await xattr(self._overlay, ino, name)
 
     async def names(self, ino: int) -> Sequence[bytes]:
-        overlay = self._overlay
-        record = overlay.record(ino)
-        if record is not None and record.flags & XATTRS_HERE:
-            return [name for name, _ in overlay.scratch.scan(records.xattr_key(ino, b""))]
-        return [name for name, _ in await self._of_base(ino)]
-
-    async def _of_base(self, ino: int) -> Xattrs:
-        record = self._overlay.record(ino)
-        if record is not None:
-            return await all_xattrs(self._overlay, self._overlay.scratch, ino, record)
-        node = self._overlay.node(ino)
-        if node.xattr_stream is not None:
-            return await self._overlay.base.xattrs(node.xattr_stream)
-        return node.xattrs
+        return await xattr_names(self._overlay, ino)
 
     async def set(self, ino: int, name: bytes, value: bytes, flags: int) -> None:
         """Set one; `flags`: CREATE, REPLACE."""
@@ -116,11 +93,11 @@ class ExtendedAttributes:
 
     async def default_acl(self, directory: int) -> bytes | None:
         """Return the ACL that files made in a directory inherit from."""
-        return await self.find(directory, acl.DEFAULT)
+        return await xattr_maybe(self._overlay, directory, acl.DEFAULT)
 
     async def follow_mode(self, ino: int) -> None:
         """Let the access ACL, if there is one, say what the mode says now."""
-        old = await self.find(ino, acl.ACCESS)
+        old = await xattr_maybe(self._overlay, ino, acl.ACCESS)
         if old is None:
             return
         new = acl.with_mode(old, self._overlay.mode(ino))
@@ -132,7 +109,7 @@ class ExtendedAttributes:
         overlay = self._overlay
         while not overlay.inode(ino).flags & XATTRS_HERE:
             seen = overlay.inode(ino)
-            xattrs = await self._of_base(ino)
+            xattrs = await _of_base(overlay, ino)
             if overlay.inode(ino) != seen:
                 continue
             self._sizes.pop(ino, None)
@@ -144,9 +121,43 @@ class ExtendedAttributes:
             change.apply()
 
 
-async def all_xattrs(overlay: Overlay, state: Records, ino: int, record: Inode) -> Xattrs:
+async def xattr(tree: Tree, ino: int, name: bytes) -> bytes:
+    """Return one extended attribute of an inode in the table; ENODATA."""
+    value = await xattr_maybe(tree, ino, name)
+    if value is None:
+        raise OSError(ENODATA, "attribute")
+    return value
+
+
+async def xattr_maybe(tree: Tree, ino: int, name: bytes) -> bytes | None:
+    """Return one extended attribute of an inode in the table, None where there is none."""
+    record = tree.record(ino)
+    if record is not None and record.flags & XATTRS_HERE:
+        return tree.state.get(records.xattr_key(ino, name))
+    return dict(await _of_base(tree, ino)).get(name)
+
+
+async def xattr_names(tree: Tree, ino: int) -> Sequence[bytes]:
+    """Return the names of an inode's extended attributes."""
+    record = tree.record(ino)
+    if record is not None and record.flags & XATTRS_HERE:
+        return [name for name, _ in tree.state.scan(records.xattr_key(ino, b""))]
+    return [name for name, _ in await _of_base(tree, ino)]
+
+
+async def _of_base(tree: Tree, ino: int) -> Xattrs:
+    record = tree.record(ino)
+    if record is not None:
+        return await all_xattrs(tree, tree.state, ino, record)
+    node = tree.node(ino)
+    if node.xattr_stream is not None:
+        return await tree.base.xattrs(node.xattr_stream)
+    return node.xattrs
+
+
+async def all_xattrs(tree: Tree, state: Records, ino: int, record: Inode) -> Xattrs:
     """Return the extended attributes of an inode as `record` of `state` has them."""
     if record.flags & XATTRS_HERE:
         return tuple(state.scan(records.xattr_key(ino, b"")))
-    entry = overlay.unpack(record.xattr_stream)
-    return await overlay.base.xattrs(entry) if entry is not None else ()
+    entry = tree.unpack(record.xattr_stream)
+    return await tree.base.xattrs(entry) if entry is not None else ()

@@ -85,6 +85,22 @@ class DataFiles:
         """Return the bytes that a layer takes on disk."""
         return self._sizes.get(number, 0)
 
+    def allocated_or_none(self, number: int) -> int | None:
+        """As `allocated_of`; None where there is no such layer."""
+        return self._sizes.get(number)
+
+    def compare(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Return the bytes of each layer as they are counted, and as they are on disk.
+
+        Those that are being removed are in neither.
+        """
+        self._remover.wait()
+        taken = {}
+        for name in os.listdir(self._directory):
+            with suppress(FileNotFoundError):
+                taken[int(name)] = os.stat(self._path(int(name))).st_blocks * 512
+        return dict(self._sizes), taken
+
     def length(self, number: int) -> int:
         """Return the sparse file's length; it may be less than what is visible of it."""
         return os.fstat(self.descriptor(number)).st_size

@@ -34,6 +34,8 @@ class OpKind(IntEnum):
     DELETE = 2  # goes
     PATCH = 3  # `value` is an offset and bytes that are laid over it; zeros fill a gap
     CUT = 4  # `value` is a length that it is cut to
+    REPLACE = 5  # becomes `value`, for snapshots that see it too: another form of the same
+    ERASE = 6  # goes, for snapshots that see it too: it is not needed for what they see
 
 
 class Op(NamedTuple):
@@ -44,7 +46,9 @@ class Op(NamedTuple):
     value: bytes
 
 
-_PUT, _DELETE, _PATCH, _CUT = OpKind  # looking a member up takes longer than what follows
+_PUT, _DELETE, _PATCH, _CUT, _REPLACE, _ERASE = (
+    OpKind  # looking a member up takes longer than what follows
+)
 
 
 def put(key: bytes, value: bytes) -> Op:
@@ -53,6 +57,14 @@ def put(key: bytes, value: bytes) -> Op:
 
 def delete(key: bytes) -> Op:
     return Op(_DELETE, key, b"")
+
+
+def replace(key: bytes, value: bytes) -> Op:
+    return Op(_REPLACE, key, value)
+
+
+def erase(key: bytes) -> Op:
+    return Op(_ERASE, key, b"")
 
 
 def patch(key: bytes, offset: int, data: bytes) -> Op:
@@ -65,9 +77,9 @@ def cut(key: bytes, size: int) -> Op:
 
 def perform(op: Op, old: bytes | None) -> bytes | None:
     """Return the value that `op` makes of `old`; None: no value."""
-    if op.kind is _PUT:
+    if op.kind is _PUT or op.kind is _REPLACE:
         return op.value
-    if op.kind is _DELETE:
+    if op.kind is _DELETE or op.kind is _ERASE:
         return None
     old = old or b""
     (offset,) = _OFFSET.unpack_from(op.value)

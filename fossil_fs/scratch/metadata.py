@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import lmdb
 
+from fossil_fs.scratch import history
 from fossil_fs.scratch.errors import ScratchDamaged
 from fossil_fs.scratch.journal import Journal, Op, OpKind, perform
 from lib9.faults import fault
@@ -27,6 +28,7 @@ from lib9.faults import fault
 MAP_SIZE: Final = 1 << 36  # bytes of address space; the scratch's cap is what really bounds it
 PAGE: Final = 4096
 _GENERATION_KEY: Final = b"\x00generation"
+_EPOCH: Final = ord("p")
 _GENERATION: Final = struct.Struct("<Q")
 _PUT: Final = OpKind.PUT
 
@@ -77,6 +79,7 @@ class Metadata(View):
         self.dirty = 0  # bytes that the next commit may add to the environment, at most
         self.changes = 0  # mutations since the last commit
         self.replayed = 0
+        self.epoch = history.newest_epoch(self.transaction)  # 0: there is no snapshot
         if value:
             for ops in self.journal.replay(self.generation):
                 self._perform(ops)
@@ -114,6 +117,11 @@ class Metadata(View):
         transaction = self.transaction
         for op in ops:
             kind, key, value = op
+            first = key[0]
+            if self.epoch and first in history.KEPT and kind < OpKind.REPLACE:
+                if kind is OpKind.DELETE and transaction.get(key) is None:
+                    continue
+                self.dirty += history.put_aside(transaction, key, self.epoch)
             new = value if kind is _PUT else perform(op, transaction.get(key))
             if new is None:
                 transaction.delete(key)
@@ -121,6 +129,8 @@ class Metadata(View):
             else:
                 transaction.put(key, new)
                 self.dirty += PAGE + len(new)
+            if first == _EPOCH:
+                self.epoch = history.newest_epoch(transaction)
 
     def sync(self) -> None:
         """Put every change so far on stable storage; may be called from a worker thread."""
@@ -151,6 +161,7 @@ class Metadata(View):
         """After a failed commit: make the changes since the last one anew, from the journal."""
         self.transaction.abort()
         self.transaction = self._environment.begin(write=True)
+        self.epoch = history.newest_epoch(self.transaction)
         for ops in self.journal.replay(self.generation):
             self._perform(ops)
 

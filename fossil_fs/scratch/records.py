@@ -9,6 +9,9 @@
 | `l` number | inode that stands for a number in the links, 0: it has no name any more |
 | `o` inode | an inode without a name, kept while it is open |
 | `s` word | the state of the scratch itself |
+| `p` number | an epoch that ended, a snapshot: its time, name, base (history.py) |
+| `h` key number | what that epoch and those before it see as the value of `key` |
+| `e` number key | nothing: that epoch has a value put aside for `key` |
 
 Numbers in keys are 8 bytes, big-endian. Entries of hash trees are opaque bytes here.
 """
@@ -19,6 +22,7 @@ from typing import Final, NamedTuple
 from fossil_fs.scratch.errors import ScratchDamaged
 
 ROOT: Final = 1  # the root directory's inode number
+INODE_END: Final = (1 << 64) - (1 << 48)  # what the tree's inode numbers are below
 GONE: Final = 0  # the inode of a name that the base has and the mount has not
 NOT_COUNTED: Final = 0xFFFFFFFF  # `subdirs` of a directory whose base was never counted
 INLINE_SIZE_MAX: Final = 64 << 10  # bytes of a file kept in the metadata

@@ -11,7 +11,7 @@ Who keeps which promise:
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import ENOSPC
 from typing import Final
@@ -20,10 +20,11 @@ from fossil_fs.scratch import records
 from fossil_fs.scratch.budget import SIZE_MIN, Budget
 from fossil_fs.scratch.datafiles import DataFiles
 from fossil_fs.scratch.errors import ScratchDamaged, ScratchForeign
-from fossil_fs.scratch.journal import Op, delete
+from fossil_fs.scratch.history import Epoch, unpack_epoch, unpack_past
+from fossil_fs.scratch.journal import Op, delete, erase
 from fossil_fs.scratch.metadata import Metadata, Snapshot, View
 from fossil_fs.scratch.place import Identity, lock_place, read_identity
-from fossil_fs.scratch.records import Inode, inode_key, unpack_inode
+from fossil_fs.scratch.records import Inode, Layer, inode_key, unpack_inode
 from lib9.faults import fault
 from lib9.waiting import in_thread
 
@@ -32,6 +33,7 @@ COMPACT_MIN: Final = 1 << 20  # bytes of free pages that are worth a copy of the
 INODES_MAX: Final = 4096  # records kept unpacked
 _INODE: Final = ord("i")
 _NO_INODES: Final[Mapping[int, Inode]] = {}
+_EPOCH: Final = ord("p")
 
 
 class Records(View):
@@ -88,9 +90,12 @@ class Scratch(Records):
             self.files = DataFiles(os.path.join(directory, b"data"))
             self.budget = Budget(self.identity.size)
             self.frozen_below = 0  # layers with a lower number are read by a save: leave them alone
-            self._snapshots = 0
+            self._freezes = 0
             self._inodes: dict[int, Inode | None] = {}  # as they stand, None: no record
             self._version = self.metadata.generation << 32
+            self.epochs: tuple[Epoch, ...] = ()  # the snapshots that are there, oldest first
+            self._read_epochs()
+            self.stacked: set[int] = set()  # inodes whose layers may have pages that nobody sees
             self._layers = 0
             with suppress(OSError):  # a full disk: what is left over stays a while
                 self._recover()
@@ -121,13 +126,19 @@ class Scratch(Records):
     def _recover(self) -> None:
         """Drop what a killed process left half done; go on with versions and layers from there."""
         known: set[int] = set()
-        for _, value in self.scan(b"i"):
+        for key, inode in self.past_inodes():
+            known.update(layer.number for layer in inode.layers)
+            if len(inode.layers) > 1:
+                self.stacked.add(records.unpack_number(key[2:10]))
+        for rest, value in self.scan(b"i"):
             inode = unpack_inode(value)
+            if len(inode.layers) > 1:
+                self.stacked.add(records.unpack_number(rest))
             self._version = max(self._version, inode.version)
             known.update(layer.number for layer in inode.layers)
             if inode.layers:
                 self._cut_unacknowledged(inode)
-        self._layers = max([*known, *self.files.numbers()], default=0)
+        self._layers = max([*known, *self.files.numbers(), self._seen_layers])
         for inodes in self._orphans():
             self.apply(inodes)
         self.files.condemn(number for number in self.files.numbers() if number not in known)
@@ -147,10 +158,12 @@ class Scratch(Records):
 
     def forget_inode(self, ino: int, *, is_dir: bool = True) -> list[Op]:
         """Return the mutation that drops all records of an inode, but for names that lead to it."""
-        ops = [delete(inode_key(ino)), delete(records.content_key(ino))]
-        prefixes = [records.xattr_key(ino, b"")] + [records.name_key(ino, b"")] * is_dir
-        for prefix in prefixes:
-            ops += [delete(prefix + rest) for rest, _ in self.scan(prefix)]
+        inode = self.inode(ino)
+        named = inode is None or inode.nlink or any(p.nlink for _, p in self.past_inodes(ino))
+        drop = delete if named else erase  # else a snapshot that sees it sees no way to it
+        ops = [drop(inode_key(ino)), drop(records.content_key(ino))]
+        for prefix in [records.xattr_key(ino, b"")] + [records.name_key(ino, b"")] * is_dir:
+            ops += [drop(prefix + rest) for rest, _ in self.scan(prefix)]
         return ops
 
     @property
@@ -168,9 +181,39 @@ class Scratch(Records):
         self._layers += 1
         return self._layers
 
+    @property
+    def last_layer(self) -> int:
+        """The highest number that a layer has had."""
+        return self._layers
+
     def layer_is_open(self, number: int) -> bool:
-        """Tell whether a layer may be written: no save reads it."""
-        return number >= self.frozen_below
+        """Tell whether a layer may be written: no save reads it, no snapshot sees it."""
+        return number >= self.frozen_below and number > self._seen_layers
+
+    def _read_epochs(self) -> None:
+        self.epochs = tuple(unpack_epoch(*item) for item in self.scan(b"p"))
+        self._seen_layers = self.epochs[-1].layers if self.epochs else 0
+
+    def past_inodes(self, ino: int | None = None) -> Iterator[tuple[bytes, Inode]]:
+        """Give the inodes that are put aside for snapshots, with their whole keys; all, or of one."""
+        key = b"" if ino is None else inode_key(ino)[1:]
+        for rest, value in self.scan(b"hi" + key):
+            packed = unpack_past(value)
+            if packed is not None:
+                yield b"hi" + key + rest, unpack_inode(packed)
+
+    def release(self, ino: int, layers: Iterable[int]) -> None:
+        """Let go of layers that an inode has done with; those that a snapshot sees stay."""
+        seen = {layer.number for stack in self.stacks(ino) for layer in stack}
+        self.files.condemn(number for number in layers if number not in seen)
+        if seen:
+            self.stacked.add(ino)
+
+    def stacks(self, ino: int) -> set[tuple[Layer, ...]]:
+        """Return the layers of an inode as it is now, and as each snapshot sees it."""
+        found = {inode.layers for _, inode in self.past_inodes(ino)}
+        inode = self.inode(ino)
+        return found if inode is None else found | {inode.layers}
 
     def apply(self, ops: Sequence[Op], inodes: Mapping[int, Inode] = _NO_INODES) -> None:
         """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full.
@@ -181,6 +224,8 @@ class Scratch(Records):
         for _, key, _ in ops:
             if key[0] == _INODE:
                 self._inodes.pop(records.unpack_number(key[1:]), None)
+            elif key[0] == _EPOCH:
+                self._read_epochs()
         self._inodes.update(inodes)
         if self._overdue():
             with suppress(OSError):  # a full disk: the journal has it, and the next commit may work
@@ -249,14 +294,34 @@ class Scratch(Records):
             return
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
+    def admit_change(self) -> None:
+        """Return if something may be changed that takes no new data, else OSError ENOSPC.
+
+        Without snapshots it always may. With them what is removed stays, and so does its name: a
+        part of the headroom is left for saving and for dropping them.
+        """
+        if not self.epochs or self._leaves_headroom():
+            return
+        if self.metadata.dirty > self.budget.headroom // 8:  # most of it may be counted too high
+            self.commit()
+            if self._leaves_headroom():
+                return
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    def _leaves_headroom(self) -> bool:
+        used = self.used()
+        if not self._freezes:
+            used -= self.metadata.free()
+        return used <= self.budget.size - self.budget.headroom // 2
+
     def _fits(self, need: int, inline: bool) -> bool:
         allocated = self.files.allocated + self.metadata.allocated()
-        if inline and not self._snapshots:
+        if inline and not self._freezes:
             allocated -= self.metadata.free()
         return need <= self.budget.room(allocated, self.metadata.dirty)
 
     def _compact_if_worth(self, need: int) -> bool:
-        if self._snapshots or self.metadata.free() < max(COMPACT_MIN, need):
+        if self._freezes or self.metadata.free() < max(COMPACT_MIN, need):
             return False
         allocated = self.files.allocated + self.metadata.allocated()
         if allocated + self.metadata.live() > self.budget.size:
@@ -268,13 +333,13 @@ class Scratch(Records):
         """Commit and return the state; its layers are left alone until `thaw`."""
         self.commit()
         self.frozen_below = self._layers + 1
-        self._snapshots += 1
+        self._freezes += 1
         return Frozen(self.metadata.snapshot())
 
     def thaw(self, frozen: Frozen) -> None:
         """End a `freeze`."""
         frozen.close()
-        self._snapshots -= 1
+        self._freezes -= 1
         self.frozen_below = 0
         self.commit()
         if self.metadata.free() > self.metadata.allocated() // 2:
@@ -285,6 +350,11 @@ class Scratch(Records):
         """Tell whether the base has all that has a name; what changed is found from the root on."""
         return self.get(inode_key(records.ROOT)) is None
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing would be lost with the scratch: it is clean, and has no snapshots."""
+        return self.is_clean and not self.epochs
+
     def check(self) -> None:
         """ScratchDamaged when a record leads to an inode or a layer that is not there."""
         layers = set(self.files.numbers())
@@ -293,9 +363,9 @@ class Scratch(Records):
             if ino != records.GONE and self.inode(ino) is None:
                 raise ScratchDamaged(f"name {rest[8:]!r} leads to inode {ino}, which is not there")
         for rest, value in self.scan(b"i"):
-            missing = {layer.number for layer in unpack_inode(value).layers} - layers
-            if missing:
-                raise ScratchDamaged(f"inode {records.unpack_number(rest)} lacks layers {missing}")
+            _need_layers(records.unpack_number(rest), unpack_inode(value), layers)
+        for key, inode in self.past_inodes():
+            _need_layers(records.unpack_number(key[2:10]), inode, layers)
 
     def close(self) -> None:
         """Commit and let go; the scratch stays where it is."""
@@ -303,17 +373,23 @@ class Scratch(Records):
         self.abandon()
 
     def close_if_possible(self) -> bool:
-        """Close, or on a full or broken disk let go as it is; tell whether the scratch is clean."""
-        clean = self.is_clean
+        """Close, or on a full or broken disk let go as it is; tell whether nothing is in it to keep."""
+        empty = self.is_empty
         try:
             self.close()
         except OSError:
             self.abandon()
             return False
-        return clean
+        return empty
 
     def abandon(self) -> None:
         """Let go as a killed process does."""
         self.metadata.abandon()
         self.files.close()
         os.close(self._lock)
+
+
+def _need_layers(ino: int, inode: Inode, layers: set[int]) -> None:
+    missing = {layer.number for layer in inode.layers} - layers
+    if missing:
+        raise ScratchDamaged(f"inode {ino} lacks layers {missing}")

@@ -160,7 +160,9 @@ def _serve(
     import trio
 
     from hubfs.mount import serve_hubs, serve_remote
+    from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
 
+    stock = os.environ.get(ENGINE_VARIABLE) == STOCK
     if isinstance(args.remote_or_reset, float | None):
         serve = partial(
             serve_hubs, settings=_settings(args), hubs_max=args.hubs, listen=args.listen
@@ -181,7 +183,7 @@ def _serve(
             nursery.start_soon(end_on_signal)
             with told:
                 try:
-                    await serve(attached, options, ready=ready)
+                    await serve(attached, options, ready=ready, stock=stock)
                 except SpawngridError as error:
                     failure.append(error)  # raised below, without a group around it
             nursery.cancel_scope.cancel()

@@ -16,6 +16,10 @@ from hubfs.net import wire
 from hubfs.net.sessions import READERS_MAX, Session
 
 LISTED_MAX: Final = 1000  # names in one reply
+_CHANGES: Final = (
+    wire.Create, wire.MakeGroup, wire.Remove, wire.RemoveGroup, wire.Rename, wire.SetMode,
+    wire.Command,
+)  # fmt: skip
 
 
 class Answers:
@@ -51,6 +55,8 @@ class Answers:
 
     def answer(self, session: Session, asked: wire.Message) -> wire.Message:
         """Return the reply; raises OSError, BadCommand or NoSuchHub."""
+        if self._names.fixed and isinstance(asked, _CHANGES):
+            session.visitor.check_control()
         return self._table[type(asked)](session, asked)  # type: ignore[index]
 
     def _facts(self, session: Session, node: Node) -> wire.Facts:
@@ -60,7 +66,7 @@ class Answers:
             node.mode,
             2 if node.children is not None else int(node.parent is not None),
             size,
-            node.mtime_ns,
+            node.mtime_ns if session.visitor.may_read(node) else 0,
             session.visitor.owns(node),
         )
 
@@ -74,7 +80,9 @@ class Answers:
         return self._told(session, self._names.node(asked.ino))
 
     def _list(self, session: Session, asked: wire.List) -> wire.Message:
-        children = self._names.node(asked.ino).children or {}
+        folder = self._names.node(asked.ino)
+        session.visitor.check_list(folder)
+        children = folder.children or {}
         after = sorted((n for n in children.values() if n.ino > asked.after), key=lambda n: n.ino)
         names = (wire.Name(n.name, self._facts(session, n)) for n in after[:LISTED_MAX])
         return wire.Names(tuple(names))

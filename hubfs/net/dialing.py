@@ -1,4 +1,4 @@
-"""How hub mounts reach each other: who may come in, and whom a remote mount expects."""
+"""Who comes in through which address of a hub mount, and as whom."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import struct
 
 import trio
 
-from hubfs.net.link import Connect
 from hubfs.net.service import HubService
 from hubfs.net.visitors import RIGHTS, SERVICE, Visitor, rights_of
-from lib9 import secure, streams
+from lib9 import secure
 from lib9.errors import Refused, RemoteProtocolError
-from lib9.keys import BadKey, Identity, channel_key
-from lib9.streams import CannotDial, Dial
+from lib9.keys import BadKey, Identity
+from lib9.streams import Dial
 from venti_store import known
 
 log = logging.getLogger("hubfs")
@@ -73,26 +72,3 @@ def _local(stream: trio.SocketStream) -> Visitor:
     assert isinstance(found, bytes)
     uid = _CREDENTIALS.unpack(found)[1]
     return Visitor(f"uid {uid}", frozenset(RIGHTS) if uid in (0, os.geteuid()) else _PLAIN)
-
-
-def connector(dial: Dial) -> Connect:
-    """Return what connects to a hub service; for `noise!`, BadKey if it or we have no key."""
-    if dial.network != "noise":
-
-        async def plain() -> trio.abc.Stream:
-            return await streams.dial(dial)
-
-        return plain
-    peer = known.peers().by_dial(str(dial))
-    if peer is None:
-        raise BadKey(f"{dial}: no record with dial={dial} and pubkey= says who that is")
-    ours, theirs = known.identity().channel_keys(), channel_key(peer.public)
-
-    async def connect() -> trio.abc.Stream:
-        transport = await streams.dial(dial)
-        try:
-            return await secure.connect(transport, ours, theirs, SERVICE)
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            raise CannotDial(f"{dial}: the handshake broke off") from None
-
-    return connect

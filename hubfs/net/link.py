@@ -11,7 +11,7 @@ import errno
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import trio
@@ -19,7 +19,7 @@ import trio
 from hubfs.net import wire
 from hubfs.net.connection import Connection, Role
 from lib9.errors import Refused, RemoteProtocolError, SpawngridError
-from lib9.streams import CannotDial
+from lib9.streams import CannotDial, Connect
 
 log = logging.getLogger("hubfs")
 
@@ -32,7 +32,6 @@ CALLS_MAX: Final = 4096  # under way at once
 RECEIVE_SIZE: Final = 256 << 10
 
 R = TypeVar("R")
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 class Call:

@@ -17,14 +17,18 @@ SERVICE = "hub"
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`name` is what the status shows; `rights` are some of RIGHTS."""
+    """`name` is what the status shows; `rights` are some of RIGHTS.
+
+    What belongs to one of `also` is this visitor's too, as what belongs to a group.
+    """
 
     name: str
     rights: frozenset[str]
+    also: frozenset[str] = frozenset()
 
     def owns(self, node: Node) -> bool:
         """Tell whether this visitor may do what an owner may."""
-        return "control" in self.rights or (node.owner == self.name and bool(self.name))
+        return "control" in self.rights or self._is_owner(node)
 
     def check_read(self, node: Node) -> None:
         """EACCES unless this visitor may read `node`."""
@@ -38,17 +42,38 @@ class Visitor:
         """EACCES unless this visitor may make names in `folder`."""
         self._check("create", folder, stat.S_IWOTH)
 
+    def check_list(self, folder: Node) -> None:
+        """EACCES unless this visitor may see which names `folder` has."""
+        if not ("control" in self.rights or self._is_owner(folder) or folder.mode & stat.S_IROTH):
+            raise OSError(errno.EACCES, f"{folder.path() or '/'} is closed to {self.name}")
+
+    def may_read(self, node: Node) -> bool:
+        """Tell whether `check_read` would pass."""
+        try:
+            self.check_read(node)
+        except OSError:
+            return False
+        return True
+
+    def check_control(self) -> None:
+        """EPERM unless this visitor is an operator."""
+        if "control" not in self.rights:
+            raise OSError(errno.EPERM, "names, modes and settings are fixed here")
+
     def check_owns(self, node: Node) -> None:
         """EPERM unless this visitor may remove, move and chmod `node`."""
         if not self.owns(node):
             raise OSError(errno.EPERM, f"{self.name} does not own {node.path() or '/'}")
+
+    def _is_owner(self, node: Node) -> bool:
+        return bool(node.owner) and (node.owner == self.name or node.owner in self.also)
 
     def _check(self, right: str, node: Node, bit: int) -> None:
         if right not in self.rights:
             raise OSError(errno.EACCES, f"{self.name} has no right to {right}")
         if "control" in self.rights:
             return
-        if node.owner == self.name:
+        if self._is_owner(node):
             bit <<= 6
         if not node.mode & bit:
             raise OSError(errno.EACCES, f"{node.path() or '/'} is closed to {self.name}")

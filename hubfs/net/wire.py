@@ -1,32 +1,19 @@
 """Every message of the hub protocol and its bytes, said once.
 
-`LAYOUTS` is the table: packing, unpacking, the reference page and the strategies of the tests are
-made from it. A body is a code (u8), a tag (u64) and the fields in order, behind its size (u32).
-Integers are unsigned and big-endian. A reply has the tag of its request; a client never uses a tag
-twice in a session, so that a request that is repeated after a reconnect is carried out once.
+`TABLE` gives packing, unpacking, the reference page and the strategies of the tests. A tag is a u64; a
+body lies behind its size (u32). A reply has the tag of its request; a client never uses a tag twice
+in a session, so that a request that is repeated after a reconnect is carried out once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9.errors import LocalProtocolError
+from lib9.fields import REST, STRING, U8, U32, U64, VAR, Counted, Many, Record
 from lib9.framing import Buffer
-from venti_store.fields import (
-    REST,
-    STRING,
-    U8,
-    U32,
-    U64,
-    VAR,
-    Context,
-    Counted,
-    Field,
-    Many,
-    Record,
-)
-from venti_store.score import BLAKE3
+from lib9.messages import Layout, Table
 
 VERSION: Final = 1
 DATA_SIZE_MAX: Final = 1 << 20  # bytes of a hub in one message
@@ -281,80 +268,54 @@ REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
 ONCE: Final = (Create, MakeGroup, Remove, RemoveGroup, Rename, SetMode, Write, Command)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The code of a message, and the kinds of its fields, in the order of the dataclass."""
-
-    code: int
-    fields: tuple[Field, ...] = ()
-
-
 _FACTS = Record(
     Facts,
     (("ino", U64), ("mode", U32), ("links", U32), ("size", U64), ("mtime_ns", U64), ("mine", U8)),
 )
 _NAME = Record(Name, (("name", VAR), ("facts", _FACTS)))
 
-LAYOUTS: Final[dict[type[Message], Layout]] = {
-    Error: Layout(1, (U32, STRING)),
-    Done: Layout(2),
-    Bye: Layout(3),
-    Ping: Layout(4),
-    Hello: Layout(6, (U32, VAR)),
-    Welcome: Layout(7, (U64, U8, STRING, STRING)),
-    Lookup: Layout(8, (U64, VAR)),
-    Told: Layout(9, (_FACTS,)),
-    GetFacts: Layout(10, (U64,)),
-    List: Layout(12, (U64, U64)),
-    Names: Layout(13, (Many(_NAME),)),
-    Create: Layout(14, (U64, VAR, U32)),
-    MakeGroup: Layout(16, (U64, VAR, U32)),
-    Remove: Layout(18, (U64, VAR)),
-    RemoveGroup: Layout(20, (U64, VAR)),
-    Rename: Layout(22, (U64, VAR, U64, VAR, U8)),
-    SetMode: Layout(24, (U64, U32)),
-    Open: Layout(32, (U64, U64, PATH, U64)),
-    Opened: Layout(33, (U64, U64)),
-    Close: Layout(34, (U64,)),
-    Read: Layout(36, (U64, U64, U32, U64, U8)),
-    Data: Layout(37, (U64, U8, REST)),
-    Write: Layout(38, (U64, U64, U8, REST)),
-    Wrote: Layout(39, (U32,)),
-    GetStatus: Layout(40),
-    Status: Layout(41, (REST,)),
-    Command: Layout(42, (REST,)),
-}
-_NAMES_OF: Final = {kind: tuple(f.name for f in fields(kind)) for kind in LAYOUTS}
-_BY_CODE: Final = {layout.code: kind for kind, layout in LAYOUTS.items()}
-assert len(_BY_CODE) == len(LAYOUTS), "two messages share a code"
-_CONTEXT: Final = Context(BLAKE3)  # no field here depends on it
+TABLE: Final[Table[Message]] = Table(
+    {
+        Error: Layout(1, (U32, STRING)),
+        Done: Layout(2),
+        Bye: Layout(3),
+        Ping: Layout(4),
+        Hello: Layout(6, (U32, VAR)),
+        Welcome: Layout(7, (U64, U8, STRING, STRING)),
+        Lookup: Layout(8, (U64, VAR)),
+        Told: Layout(9, (_FACTS,)),
+        GetFacts: Layout(10, (U64,)),
+        List: Layout(12, (U64, U64)),
+        Names: Layout(13, (Many(_NAME),)),
+        Create: Layout(14, (U64, VAR, U32)),
+        MakeGroup: Layout(16, (U64, VAR, U32)),
+        Remove: Layout(18, (U64, VAR)),
+        RemoveGroup: Layout(20, (U64, VAR)),
+        Rename: Layout(22, (U64, VAR, U64, VAR, U8)),
+        SetMode: Layout(24, (U64, U32)),
+        Open: Layout(32, (U64, U64, PATH, U64)),
+        Opened: Layout(33, (U64, U64)),
+        Close: Layout(34, (U64,)),
+        Read: Layout(36, (U64, U64, U32, U64, U8)),
+        Data: Layout(37, (U64, U8, REST)),
+        Write: Layout(38, (U64, U64, U8, REST)),
+        Wrote: Layout(39, (U32,)),
+        GetStatus: Layout(40),
+        Status: Layout(41, (REST,)),
+        Command: Layout(42, (REST,)),
+    },
+    tag_size=8,
+)
 
 
 def pack(tag: int, message: Message) -> list[Buffer]:
     """Return the body that carries `message`, in parts; LocalProtocolError if it cannot."""
-    kind = type(message)
-    layout = LAYOUTS[kind]
-    out: list[Buffer] = [layout.code.to_bytes(1, "big")]
-    U64.pack(tag, out, _CONTEXT)
-    for name, field in zip(_NAMES_OF[kind], layout.fields, strict=True):
-        field.pack(getattr(message, name), out, _CONTEXT)
+    out = TABLE.pack(tag, message)
     if sum(map(len, out)) > BODY_SIZE_MAX:
-        raise LocalProtocolError(f"{kind.__name__}: longer than {BODY_SIZE_MAX} bytes")
+        raise LocalProtocolError(f"{type(message).__name__}: longer than {BODY_SIZE_MAX} bytes")
     return out
 
 
 def unpack(body: memoryview) -> tuple[int, Message]:
     """Return tag and message; RemoteProtocolError for a body that `pack` could not have made."""
-    if len(body) < 9:
-        raise RemoteProtocolError("a message without code and tag")
-    kind = _BY_CODE.get(body[0])
-    if kind is None:
-        raise RemoteProtocolError(f"unknown message {body[0]}")
-    tag, at = U64.unpack(body, 1, _CONTEXT)
-    values: list[Any] = []
-    for field in LAYOUTS[kind].fields:
-        value, at = field.unpack(body, at, _CONTEXT)
-        values.append(value)
-    if at != len(body):
-        raise RemoteProtocolError(f"{len(body) - at} bytes after a {kind.__name__}")
-    return tag, kind(*values)
+    return TABLE.unpack(body)

@@ -392,8 +392,6 @@ static enum outcome dispatch(const struct wire_request *request)
         send_error(request->unique, ENODATA);
         return DONE;
     }
-    if (opcode == WIRE_SETXATTR)
-        not_bare(request->nodeid);
     return handlers[opcode] ? call(request) : NOT_OURS;
 }
 
@@ -555,6 +553,15 @@ static PyObject *py_bare(PyObject *self, PyObject *ino)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_not_bare(PyObject *self, PyObject *ino)
+{
+    uint64_t nodeid = PyLong_AsUnsignedLongLong(ino);
+    if (PyErr_Occurred())
+        return NULL;
+    not_bare(nodeid);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_handle(PyObject *self, PyObject *args)
 {
     unsigned opcode;
@@ -601,7 +608,8 @@ static PyMethodDef methods[] = {
     {"bound", py_bound, METH_NOARGS, "whether pyfuse3's session went through here"},
     {"counts", py_counts, METH_NOARGS, "{opcode: requests seen}"},
     {"serve", FAST(py_serve), METH_FASTCALL, "serve(requests, looks, patience_us) -> whether pyfuse3 has to"},
-    {"bare", py_bare, METH_O, "bare(inode): it has no capabilities, until something is set"},
+    {"bare", py_bare, METH_O, "bare(inode): it has no capabilities, until not_bare or forgotten"},
+    {"not_bare", py_not_bare, METH_O, "not_bare(inode): it may have capabilities now"},
     {"watch", py_watch, METH_O, "watch(callable(pid, same) | None): who asks"},
     {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
     {0},

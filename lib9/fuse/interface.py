@@ -18,6 +18,8 @@ DOT_DOT = DOT + 1
 
 
 UNKNOWN_ID = 0xFFFFFFFF
+ENGINE_VARIABLE = "SPAWNGRID_ENGINE"  # `stock`: without the shim, as where it could not be built
+STOCK = "stock"
 
 
 @dataclass(slots=True)
@@ -148,6 +150,7 @@ class MountOptions:
     follow: bool = False  # run where a program runs that asks alone; see lib9.fuse.follow
     suid: bool = False
     dev: bool = False
+    own_inodes: int = 1 << 64  # from here on: writes are commands, interruptible, held by no gate
     missing_keep_seconds: float = 0.0  # how long the kernel may know that a name is not there
     max_tasks: int = 1024
     read_ahead_kib: int = 2048

@@ -8,6 +8,8 @@ tasks and may wait. Each request gets exactly one answer, an errno for whatever 
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from errno import EAGAIN, EINTR, ENODATA, ENOSYS, ERANGE
+from functools import wraps
+from os import O_TRUNC
 from stat import S_IFDIR, S_IFMT
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import trio
 
 from lib9.fuse.failures import errno_of
+from lib9.fuse.gate import Gate
 from lib9.fuse.interface import (
     DOT,
     DOT_DOT,
@@ -29,6 +32,7 @@ from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.loop import going_on
 from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
+from lib9.latencies import Latencies, now_ns
 
 Method = Callable[..., Awaitable[None]]
 Handler = Callable[..., Awaitable[None]]
@@ -39,6 +43,8 @@ _COPY_MAX = 0x7FFFF000  # what one system call moves at most; the answer has 32 
 _FSYNC_DATA = 1
 _POLL_NOTIFY = 1
 _ENDS = (18, 29)  # RELEASE and RELEASEDIR: nobody waits for them
+_OPEN = 14
+_PASS = (17, 18, 20, 25, 27, 29, 30)  # among what may change things: these change nothing
 _FATTR_FH = 1 << 6
 _FATTR_MODE = 1
 _FATTR_OWNER = 2 | 4
@@ -53,10 +59,6 @@ def _open_flags(opened: OpenFile) -> int:
     return (
         opened.direct_io * 1 | opened.keep_cache * 2 | opened.nonseekable * 4 | opened.stream * 16
     )
-
-
-def _as_it_is(method: Method) -> Method:
-    return method
 
 
 def _signed(number: int) -> int:
@@ -115,6 +117,8 @@ class RawHandlers:
         shim: ModuleType,
         on_gone: Callable[[], None],
         interrupts: Interrupts,
+        gate: Gate,
+        latencies: Latencies,
     ) -> None:
         self._on_gone = on_gone
         self._fs = operations
@@ -123,6 +127,8 @@ class RawHandlers:
         self.interrupts = interrupts
         self._names: dict[int, str] = {}  # of opcodes, for the log
         self._xattrs_set = 0  # how often one was
+        self._gate = gate
+        self._latencies = latencies
 
     def register(self) -> None:
         """Take over every request that is known here; the rest stays with libfuse."""
@@ -164,10 +170,11 @@ class RawHandlers:
             47: self.copy_file_range,
             51: self.tmpfile,
         }
-        wrap = self._interruptible if self._options.interruptible else _as_it_is
+        wrap = self._interruptible if self._options.interruptible else self._answered
         for opcode, method in changing.items():
             ends = opcode in _ENDS or not self._options.far
-            self._shim.handle(opcode, method if ends else wrap(method))
+            gated = method if opcode in _PASS else self._gated(method, opcode)
+            self._shim.handle(opcode, self._answered(gated) if ends else wrap(gated))
         for opcode, method in reading.items():
             self._shim.handle(opcode, wrap(method))
         for opcode, method in (reading | changing).items():
@@ -208,27 +215,66 @@ class RawHandlers:
         """Return the rest of a handler that has begun and waits."""
         return going_on(handler, said, lambda error: self.fail(unique, opcode, error))
 
-    def _interruptible(self, method: Method) -> Handler:
+    def _answered(self, method: Method) -> Handler:
         reply_error = self._shim.reply_error
+        name = getattr(method, "__name__", "request")
+        counts = self._latencies.of(name)
+
+        async def answered(unique: int, *arguments: Any) -> None:
+            begun = now_ns()
+            try:
+                await method(unique, *arguments)
+            except Exception as error:  # noqa: BLE001 a handler must not end the daemon
+                reply_error(unique, errno_of(error, name))
+            counts[(now_ns() - begun).bit_length()] += 1
+
+        return answered
+
+    def _gated(self, method: Method, opcode: int) -> Method:
+        """Return `method` behind the gate; what is on the mount's own inodes passes by it."""
+        gate, own = self._gate, self._options.own_inodes
+
+        @wraps(method)
+        async def gated(unique: int, who: Caller, ino: int, *arguments: Any) -> None:
+            if ino >= own:
+                await self._waiting(unique, who, lambda: method(unique, who, ino, *arguments))
+                return
+            if gate.closed and (opcode != _OPEN or arguments[0] & O_TRUNC):
+                await self._waiting(unique, who, gate.wait)
+            gate.inside += 1
+            try:
+                await method(unique, who, ino, *arguments)
+            finally:
+                gate.leave()
+
+        return gated
+
+    async def _waiting(self, unique: int, who: Caller, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what may wait; OSError EINTR if a signal ends it, EAGAIN if too many wait."""
         waiting = self.interrupts.waiting
-        limit = self._options.max_tasks
+        if unique in waiting:  # whoever calls this sees to it
+            await work()
+            return
+        # one more could keep the interrupts themselves from being read
+        if len(waiting) >= self._options.max_tasks:
+            raise OSError(EAGAIN, "too many requests wait")
+        with trio.CancelScope() as scope:
+            waiting[unique] = scope, who.pid
+            try:
+                await work()
+            finally:
+                del waiting[unique]
+        if scope.cancelled_caught:
+            raise OSError(EINTR, "a signal came")
+
+    def _interruptible(self, method: Method) -> Handler:
+        name = getattr(method, "__name__", "request")
 
         async def interruptible(unique: int, who: Caller, *arguments: Any) -> None:
-            if (
-                len(waiting) >= limit
-            ):  # one more could keep the interrupts themselves from being read
-                reply_error(unique, EAGAIN)
-                return
-            with trio.CancelScope() as scope:
-                waiting[unique] = scope, who.pid
-                try:
-                    await method(unique, who, *arguments)
-                finally:
-                    del waiting[unique]
-            if scope.cancelled_caught:
-                reply_error(unique, EINTR)
+            await self._waiting(unique, who, lambda: method(unique, who, *arguments))
 
-        return interruptible
+        interruptible.__name__ = name
+        return self._answered(interruptible)
 
     # -- names ----------------------------------------------------------------------------------
 
@@ -373,9 +419,9 @@ class RawHandlers:
     async def setxattr(
         self, unique: int, who: Caller, ino: int, _size: int, flags: int, name: bytes, value: bytes
     ) -> None:
-        self._xattrs_set += 1
         await self._fs.setxattr(ino, name, bytes(value), flags, who)
         self._xattrs_set += 1
+        self._shim.not_bare(ino)
         self._shim.reply_error(unique, 0)
 
     async def removexattr(self, unique: int, who: Caller, ino: int, name: bytes) -> None:

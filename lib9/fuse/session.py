@@ -18,12 +18,14 @@ from lib9.fuse import hello, mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
 from lib9.fuse.follow import Follower
+from lib9.fuse.gate import Gate
 from lib9.fuse.interface import Caller, MountOptions, Operations
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
 from lib9.fuse.loop import LoopTrio
 from lib9.fuse.raw import RawHandlers
 from lib9.fuse.stock import StockHandlers
+from lib9.latencies import Latencies
 
 _log = logging.getLogger("lib9.fuse")
 _SPARE_TASKS = 16  # beyond the waiting requests that are allowed: for the others and for interrupts
@@ -45,11 +47,13 @@ class _Milestones:
 class Served:
     """A mount that is being served: what `ready` is told about it."""
 
-    def __init__(self, attached: Attached, engine: str) -> None:
+    def __init__(self, attached: Attached) -> None:
         self.point = attached.point
         self.minor = attached.minor  # of the connection under /sys/fs/fuse/connections
-        self.engine = engine  # "shim" or "stock"
+        self.engine = "stock"  # or "shim"
         self.interrupts = Interrupts()
+        self.gate = Gate()
+        self.latencies = Latencies()
 
 
 async def serve(
@@ -57,13 +61,15 @@ async def serve(
     mountpoint: bytes | Attached,
     options: MountOptions,
     *,
+    starting: Callable[[Served], None] = lambda _served: None,
     ready: Callable[[Served], None] = lambda _served: None,
     stock: bool = False,
 ) -> None:
     """Serve `operations` until the mount point is unmounted; cancelling this unmounts it.
 
-    `mountpoint` may be a mount that `attach` (or `mount_first`) made before. `ready` is called once,
-    when the kernel has been answered and the mount can be used.
+    `mountpoint` may be a mount that `attach` (or `mount_first`) made before. `starting` is called
+    once, before any request is answered; `ready` once, when the kernel has been answered and the
+    mount can be used.
     MountFailed if it cannot be mounted. A mount that is still in use when this is cancelled leaves
     the name space at once and breaks for those who use it.
     """
@@ -71,6 +77,7 @@ async def serve(
     milestones = _Milestones()
     try:
         async with _session(operations, attached, options, milestones, stock) as served:
+            starting(served)
             await _run(served, options, milestones, ready)
     finally:
         with trio.CancelScope(shield=True):
@@ -109,6 +116,7 @@ async def _run(
         try:
             await milestones.ended.wait()
         finally:
+            served.gate.open()
             if not milestones.ended.is_set():
                 with trio.CancelScope(shield=True):
                     await _leave(served.point, milestones.ended)
@@ -129,15 +137,26 @@ async def _session(
         raise RuntimeError("a process serves one mount at a time")
     with ExitStack() as stack:
         stack.callback(_one_mount.release)
-        handlers = StockHandlers(operations, options, milestones.said_hello.set)
+        served = Served(attached)
+        handlers = StockHandlers(
+            operations, options, milestones.said_hello.set, served.gate, served.latencies
+        )
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
         stack.callback(pyfuse3.close, unmount=False)
         bridge = None if stock else _working_shim()
-        served = Served(attached, "stock" if bridge is None else "shim")
         if bridge is not None:
+            served.engine = "shim"
             stack.callback(bridge.deactivate)
             stack.callback(setattr, pyfuse3, "trio", trio)
-            raw = RawHandlers(operations, options, bridge, milestones.gone.set, served.interrupts)
+            raw = RawHandlers(
+                operations,
+                options,
+                bridge,
+                milestones.gone.set,
+                served.interrupts,
+                served.gate,
+                served.latencies,
+            )
             _use_shim(stack, bridge, handlers, raw, options, milestones)
             os.set_blocking(attached.descriptor, False)
         yield served

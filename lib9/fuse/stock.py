@@ -10,9 +10,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from os import O_TRUNC
 from stat import S_IFDIR
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lib9.fuse.failures import errno_of
+from lib9.fuse.gate import Gate
 from lib9.fuse.interface import (
     DOT,
     DOT_DOT,
@@ -28,6 +29,7 @@ from lib9.fuse.interface import (
 )
 from lib9.fuse.library import pyfuse3
 from lib9.fuse.privileges import drop_privileges
+from lib9.latencies import Latencies, now_ns
 
 EntryAttributes = pyfuse3.EntryAttributes
 FileInfo = pyfuse3.FileInfo
@@ -80,19 +82,42 @@ def counted(taken: int, size: int) -> int:
 
 
 def _guarded(
-    handler: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Let nothing but FUSEError (and trio's cancellation) leave `handler`."""
+    handler: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]:
+    """Let nothing but FUSEError (and trio's cancellation) leave `handler`; count it."""
     operation = handler.__name__
 
     @wraps(handler)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def guarded(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        begun = now_ns()
         try:
-            return await handler(*args, **kwargs)
+            return await handler(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 a handler must not end the daemon
             raise FUSEError(errno_of(error, operation)) from None
+        finally:
+            self.latencies.of(operation)[(now_ns() - begun).bit_length()] += 1
 
     return guarded
+
+
+def _gated(
+    handler: Callable[Concatenate[Any, int, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Any, int, P], Coroutine[Any, Any, T]]:
+    """Let changes wait while the gate is closed; see `Gate`. The first argument is the inode."""
+
+    @wraps(handler)
+    async def gated(self: Any, ino: int, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if ino >= self.own_inodes:
+            return await handler(self, ino, *args, **kwargs)
+        if self.gate.closed:
+            await self.gate.wait()
+        self.gate.inside += 1
+        try:
+            return await handler(self, ino, *args, **kwargs)
+        finally:
+            self.gate.leave()
+
+    return gated
 
 
 def _caller(context: RequestContext) -> Caller:
@@ -154,8 +179,16 @@ class StockHandlers(pyfuse3.Operations):
     supports_dot_lookup = False
 
     def __init__(
-        self, operations: Operations, options: MountOptions, on_init: Callable[[], None]
+        self,
+        operations: Operations,
+        options: MountOptions,
+        on_init: Callable[[], None],
+        gate: Gate,
+        latencies: Latencies,
     ) -> None:
+        self.gate = gate
+        self.latencies = latencies
+        self.own_inodes = options.own_inodes
         self._fs = operations
         self._on_init = on_init
         self._open = OpenFiles()
@@ -189,6 +222,7 @@ class StockHandlers(pyfuse3.Operations):
         return entry_of(await self._fs.getattr(inode, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def setattr(
         self,
         inode: int,
@@ -205,32 +239,38 @@ class StockHandlers(pyfuse3.Operations):
         return bytes(await self._fs.readlink(inode, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         return entry_of(await self._fs.mknod(parent_inode, name, mode, rdev, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
         return entry_of(await self._fs.mkdir(parent_inode, name, mode, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         return entry_of(await self._fs.symlink(parent_inode, name, target, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._fs.unlink(parent_inode, name, _caller(ctx))
 
     @_guarded
+    @_gated
     async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._fs.rmdir(parent_inode, name, _caller(ctx))
 
     @_guarded
+    @_gated
     async def rename(
         self,
         parent_inode_old: int,
@@ -245,6 +285,7 @@ class StockHandlers(pyfuse3.Operations):
         )
 
     @_guarded
+    @_gated
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
@@ -261,12 +302,21 @@ class StockHandlers(pyfuse3.Operations):
     @_guarded
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         who = _caller(ctx)
-        opened = await self._fs.open(inode, flags, who)
-        if flags & O_TRUNC and who.uid != 0:  # the kernel does it for write and truncate only
-            await drop_privileges(self._fs, inode, who)
+        if flags & O_TRUNC:
+            opened = await self._open_and_cut(inode, flags, who)
+        else:
+            opened = await self._fs.open(inode, flags, who)
         return self._opened(inode, opened)
 
+    @_gated
+    async def _open_and_cut(self, inode: int, flags: int, who: Caller) -> OpenFile:
+        opened = await self._fs.open(inode, flags, who)
+        if who.uid != 0:  # the kernel does it for write and truncate only
+            await drop_privileges(self._fs, inode, who)
+        return opened
+
     @_guarded
+    @_gated
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
@@ -280,7 +330,10 @@ class StockHandlers(pyfuse3.Operations):
 
     @_guarded
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        ino, handle = self._open[fh]
+        return await self._write(*self._open[fh], off, buf)
+
+    @_gated
+    async def _write(self, ino: int, handle: int, off: int, buf: bytes) -> int:
         return counted(await self._fs.write(ino, handle, off, buf), len(buf))
 
     @_guarded
@@ -331,6 +384,7 @@ class StockHandlers(pyfuse3.Operations):
         return bytes(await self._fs.getxattr(inode, name, _caller(ctx)))
 
     @_guarded
+    @_gated
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
         # pyfuse3 has already looked whether XATTR_CREATE or XATTR_REPLACE forbid it.
         await self._fs.setxattr(inode, name, value, 0, _caller(ctx))
@@ -340,6 +394,7 @@ class StockHandlers(pyfuse3.Operations):
         return [bytes(name) for name in await self._fs.listxattr(inode, _caller(ctx))]
 
     @_guarded
+    @_gated
     async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
         await self._fs.removexattr(inode, name, _caller(ctx))
 

@@ -5,12 +5,24 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = ("key",)  # modules of spawngrid.cli
+COMMANDS = (
+    "ask",
+    "enter",
+    "join",
+    "node",
+    "user",
+    "names",
+    "root",
+    "book",
+    "env",
+    "key",
+    "doctor",
+)  # modules of spawngrid.cli
 
 
 def parser() -> Parser:
     """Return the parser of grid and of all its words."""
-    p = Parser("grid", description="Keys, and what is asked of the grid with them.")
+    p = Parser("grid", description="Keys, names of roots, and what is asked of the grid.")
     p.house_options()
     words = p.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for word in COMMANDS:
@@ -25,3 +37,6 @@ def main(args: argparse.Namespace) -> int | None:
 
 
 run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bench.context import Context
 from tests.bench.rows import Row
 from tests.commands import run as command
-from tests.hubfs.conftest import take_down
+from tests.kit.hubs import daemon_of, hub_mount
 
 PIPE = "kernel pipe"
 READERS = 100
@@ -25,29 +25,18 @@ _READ = (
 )
 
 
-@contextmanager
-def hub_mount(scratch: Path, *options: str) -> Iterator[Path]:
-    point = scratch / f"hubs{time.monotonic_ns()}"
-    point.mkdir()
-    command("hubfs", *options, point)
-    try:
-        yield point
-    finally:
-        take_down(point)
-
-
 def run(ctx: Context) -> Iterable[Row]:
     with ctx.scratch() as scratch:
-        with hub_mount(scratch) as hubs:
+        with hub_mount(scratch / "latency") as hubs:
             yield from _latency(ctx, hubs)
-        with hub_mount(scratch, "-q", "64M") as hubs:
+        with hub_mount(scratch / "large", "-q", "64M") as hubs:
             yield _stream(ctx, hubs)
             yield _messages(ctx, hubs)
             yield _many(ctx, hubs)
-        with hub_mount(scratch) as hubs:
+        with hub_mount(scratch / "idle") as hubs:
             yield _idle(ctx, hubs)
             yield _stalled(ctx, hubs)
-        with hub_mount(scratch) as hubs:
+        with hub_mount(scratch / "shell") as hubs:
             yield _shell(ctx, hubs, scratch)
 
 
@@ -250,18 +239,6 @@ def _many(ctx: Context, hubs: Path) -> Row:
     )
 
 
-def _daemon(hubs: Path) -> int:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.fsencode(hubs) in words and any(w.endswith(b"hubfs") for w in words):
-                return int(folder.name)
-    raise AssertionError("no daemon")
-
-
 def _ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
@@ -280,7 +257,7 @@ def _blocked(hubs: Path, name: str, count: int) -> Iterator[None]:
 
 def _idle(ctx: Context, hubs: Path) -> Row:
     seconds = ctx.size(5, 1)
-    daemon = _daemon(hubs)
+    daemon = daemon_of(hubs)
 
     def measure() -> float:
         with _blocked(hubs, "idle", READERS):

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
 from venti_store.codec import NAME_SIZE_MAX, block_size_max
 from venti_store.errors import BlockTooLarge, HashMismatch, NoSuchBlock
@@ -192,6 +194,57 @@ class LogContract:
         await store.sync()
         assert next(entries).data == b"two"
         assert list(entries) == []
+        await store.aclose()
+
+    async def test_name_records_are_found_without_the_blocks_between(
+        self, make_store: MakeStore
+    ) -> None:
+        store = await make_store(BLAKE3)
+        names = [b"scorename=%d\n" % n for n in range(3)]
+        assert await store.append_names([]) == []
+        assert await store.append_names(names[:2]) == [1, 2]
+        await store.put_many(blocks_of(BLAKE3, b"one"))
+        assert await store.append_names([names[1], names[2]]) == [2, 4]
+        await store.put_many(blocks_of(BLAKE3, b"two"))
+        await store.sync()
+        assert list(store.names()) == [r for r in store.log() if r.kind is None]
+        assert [r.number for r in store.names(2)] == [2, 4]
+        assert [r.data for r in store.names(3)] == [names[2]]
+        assert list(store.names(5)) == []
+        with pytest.raises(BlockTooLarge):
+            await store.append_names([b"good", b""])
+        assert [r.number for r in store.names()] == [1, 2, 4]
+        await store.aclose()
+
+    async def test_several_names_in_one_go(self, make_store: MakeStore) -> None:
+        store = await make_store(BLAKE3)
+        await store.put_many(blocks_of(BLAKE3, b"one"))
+        assert await store.append_names([b"a", b"b", b"a"]) == [2, 3, 2]
+        assert await store.append_names([b"c", b"b"]) == [4, 3]
+        assert await store.append_names([]) == []
+        assert [r.data for r in store.log()] == [b"one", b"a", b"b", b"c"]
+        await store.aclose()
+
+    async def test_waiting_for_the_log_to_grow(self, make_store: MakeStore) -> None:
+        store = await make_store(BLAKE3)
+        woken: list[int] = []
+
+        async def wait(number: int) -> None:
+            await store.wait_log(number)
+            woken.append(number)
+
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                for number in (1, 2, 2):
+                    nursery.start_soon(wait, number)
+                await trio.testing.wait_all_tasks_blocked()
+                assert woken == []
+                await store.append_name(b"a")
+                while woken != [1]:
+                    await trio.sleep(0)
+                await store.append_name(b"b")
+            assert woken == [1, 2, 2]
+            await store.wait_log(2)  # at once
         await store.aclose()
 
     async def test_limits_of_a_name_record(self, make_store: MakeStore) -> None:

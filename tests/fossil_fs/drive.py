@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,16 @@ import pytest
 from fossil_fs.directory import write_directory
 from fossil_fs.filesystem import FossilFilesystem, open_filesystem
 from fossil_fs.node import Node
+from fossil_fs.overlay import reading
+from fossil_fs.overlay.attributes import attributes
+from fossil_fs.overlay.listing import Listings
+from fossil_fs.overlay.past import open_past
+from fossil_fs.overlay.tree import Tree
+from fossil_fs.overlay.xattrs import xattr, xattr_names
 from fossil_fs.scratch.place import Identity, create_place, new_id
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.snapshot import write_snapshot
-from lib9.fuse.interface import Attributes, Caller, Changes
+from lib9.fuse.interface import Attributes, Buffer, Caller, Changes, Listed, Operations
 from venti_store.interfaces import Batch, BlockStore
 from venti_store.score import Score, format_score
 
@@ -173,6 +179,47 @@ class Driver:
             if stat.S_ISDIR(a.mode):
                 found |= await self.tree(below, contents=contents)
         return found
+
+
+class Reading(Operations):
+    """A tree that only can be read, as the engine would see it."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.of = tree
+        self._listings = Listings(tree)
+
+    async def lookup(self, parent: int, name: bytes, who: Caller) -> Attributes:
+        ino = await self.of.find(parent, name)
+        self.of.table.hold(ino)
+        return attributes(self.of, ino)
+
+    async def getattr(self, ino: int, who: Caller) -> Attributes:
+        return attributes(self.of, ino)
+
+    async def readdir(self, ino: int, handle: int, offset: int, who: Caller) -> Iterable[Listed]:
+        return await self._listings.entries(ino, offset)
+
+    def listed(self, ino: int) -> None:
+        self.of.table.hold(ino)
+
+    async def read(self, ino: int, handle: int, offset: int, size: int) -> Sequence[Buffer]:
+        return await reading.read(self.of, ino, offset, size)
+
+    async def readlink(self, ino: int, who: Caller) -> bytes:
+        return await reading.read_link(self.of, ino)
+
+    async def getxattr(self, ino: int, name: bytes, who: Caller) -> bytes:
+        return await xattr(self.of, ino, name)
+
+    async def listxattr(self, ino: int, who: Caller) -> Sequence[bytes]:
+        return await xattr_names(self.of, ino)
+
+
+async def seen(driver: Driver, number: int) -> Driver:
+    """Return a driver of what a snapshot sees."""
+    fs = driver.fs
+    tree = await open_past(fs.overlay, fs.snapshots.get(number))
+    return Driver(Reading(tree))  # type: ignore[arg-type]
 
 
 async def fails(number: int, awaitable: Awaitable[object]) -> None:

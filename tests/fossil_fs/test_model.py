@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lib9.fuse.interface import Changes
 from lib9.waiting import run_now
-from tests.fossil_fs.drive import ME, Driver, empty_root, new_scratch
+from tests.fossil_fs.drive import ME, Driver, empty_root, new_scratch, seen
 from venti_store.stores.memory import MemoryStore
 
 UNIT = 64 << 10
@@ -42,8 +42,20 @@ class Both(RuleBasedStateMachine):
         self.scratch = new_scratch(self.place, self.store, run_now(empty_root(self.store)))
         self.fs = run_now(Driver.open(self.store, self.scratch))
         self.turn = 0
+        self.snapshots: dict[int, dict[str, tuple[object, ...]]] = {}  # what each must show
 
     def teardown(self) -> None:
+        if self.snapshots:
+            self.look_back()
+            for number in self.snapshots:
+                self.fs.fs.snapshots.drop(number)
+            while run_now(self.fs.fs.snapshots.tidy()):
+                pass
+            self.fs.drop_caches()
+            run_now(self.fs.save())
+            scratch = self.fs.fs.overlay.scratch
+            assert [key for key, _ in scratch.scan(b"") if key[:1] in b"hepidcxl"] == []
+            assert scratch.files.numbers() == []
         self.fs.kill()
         shutil.rmtree(self.place)
 
@@ -163,7 +175,7 @@ class Both(RuleBasedStateMachine):
                 st.tuples(st.sampled_from(["rename", "link"]), paths, paths),
                 st.tuples(st.sampled_from(["write", "punch"]), paths, offsets, lengths),
                 st.tuples(st.just("truncate"), paths, offsets),
-                st.tuples(st.just("drop_caches")),
+                st.tuples(st.sampled_from(["drop_caches", "snapshot"])),
             ),
             min_size=1,
             max_size=12,
@@ -193,6 +205,31 @@ class Both(RuleBasedStateMachine):
         saved.close()
 
     @rule()
+    def snapshot(self) -> None:
+        epoch = self.fs.fs.snapshots.take(self.turn, b"2001/0101/%04d" % self.turn)
+        self.snapshots[epoch.number] = self._real()
+
+    @rule(which=st.integers(0, 5))
+    @precondition(lambda self: self.snapshots)
+    def drop_snapshot(self, which: int) -> None:
+        number = sorted(self.snapshots)[which % len(self.snapshots)]
+        self.fs.fs.snapshots.drop(number)
+        del self.snapshots[number]
+
+    @rule(steps=st.integers(1, 20))
+    def tidy(self, steps: int) -> None:
+        with patch("fossil_fs.scratch.trimming.MERGE_ABOVE", 1):
+            while steps and run_now(self.fs.fs.snapshots.tidy()):
+                steps -= 1
+
+    @rule()
+    @precondition(lambda self: self.snapshots)
+    def look_back(self) -> None:
+        assert [epoch.number for epoch in self.fs.fs.snapshots] == sorted(self.snapshots)
+        for number, expected in self.snapshots.items():
+            assert self._ours(run_now(seen(self.fs, number))) == expected, number
+
+    @rule()
     def drop_caches(self) -> None:
         self.fs.drop_caches()
 
@@ -209,6 +246,7 @@ class Both(RuleBasedStateMachine):
     def mount_elsewhere(self) -> None:
         score = run_now(self.fs.save())
         self.fs.close()
+        self.snapshots.clear()  # they are of the scratch
         self.scratch = new_scratch(self.place, self.store, score)
         self.fs = run_now(Driver.open(self.store, self.scratch))
 

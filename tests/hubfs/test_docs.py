@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[2] / "docs/reference/hubs.md").read_text()
 
 def wire_rows() -> list[str]:
     rows = []
-    for kind, layout in sorted(wire.LAYOUTS.items(), key=lambda item: item[1].code):
+    for kind, layout in sorted(wire.TABLE.layouts.items(), key=lambda item: item[1].code):
         parts = (
             f"{field.name} {how.text}"
             for field, how in zip(fields(kind), layout.fields, strict=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import environment, run
-from tests.hubfs.conftest import take_down
 from tests.hubfs.test_mount import wait_until
+from tests.kit.hubs import far_hub_mount, hub_mount
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "hubs"
 
@@ -21,19 +21,19 @@ def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["near", "far"])
+@pytest.fixture(params=["near", "far", "two hosts"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, home: Path) -> Iterator[Path]:
-    """Hubs of this machine, and hubs of another as far as the script can tell."""
-    near, far = tmp_path / "near", tmp_path / "far"
+    """Hubs of this machine, hubs behind a socket, and hubs of another host behind a secure stream."""
+    if request.param == "two hosts":
+        with far_hub_mount(tmp_path) as point:
+            yield point
+        return
+    address = f"unix!{tmp_path}/socket"
     with ExitStack() as stack:
-        for point in (near, far):
-            point.mkdir()
-            stack.callback(take_down, point)
-        address = f"unix!{tmp_path}/socket"
-        run("hubfs", "--listen", address, near)
+        point = stack.enter_context(hub_mount(tmp_path / "near", "--listen", address))
         if request.param == "far":
-            run("hubfs", "-r", address, far)
-        yield near if request.param == "near" else far
+            point = stack.enter_context(hub_mount(tmp_path / "far", "-r", address))
+        yield point
 
 
 def example(shell: str, name: str, *words: str | Path) -> str:
@@ -56,6 +56,7 @@ def test_share(shell: str, place: Path) -> None:
     assert "42 from /usr\n" in example(shell, "share.sh", place)
 
 
+@pytest.mark.shim("interrupts")
 def test_chat(shell: str, place: Path) -> None:
     def join(nick: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

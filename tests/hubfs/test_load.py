@@ -5,39 +5,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.commands import run
-from tests.hubfs.conftest import take_down
 from tests.hubfs.test_mount import readers, wait_until
+from tests.kit.hubs import daemon_of, hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
-
-
-@contextmanager
-def hub_mount(point: Path, *options: str) -> Iterator[Path]:
-    point.mkdir()
-    run("hubfs", *options, point)
-    try:
-        yield point
-    finally:
-        take_down(point)
-
-
-def daemon_of(point: Path) -> int:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if os.fsencode(point) in words and any(w.endswith(b"bin/hubfs") for w in words):
-                return int(folder.name)
-    raise AssertionError("no daemon")
 
 
 def answers(hubs: Path) -> bool:
@@ -72,6 +48,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.shim("interrupts")
 def test_a_thousand_readers_that_block_cost_little_memory(tmp_path: Path, home: Path) -> None:
     with hub_mount(tmp_path / "hubs") as hubs:
         hub = hubs / "h"

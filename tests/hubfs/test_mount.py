@@ -14,7 +14,7 @@ import pytest
 
 from tests.commands import is_mounted, run
 from tests.conftest import need
-from tests.hubfs.conftest import take_down
+from tests.kit.hubs import hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -79,6 +79,7 @@ def test_a_program_reads_what_was_there_and_what_comes(hubs: Path, program: str)
     assert child.returncode == 0
 
 
+@pytest.mark.shim("interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_blocked_reader_dies_of_a_signal(hubs: Path, number: signal.Signals) -> None:
     (hubs / "h").touch()
@@ -93,6 +94,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.shim("interrupts")
 @pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.long)])
 @pytest.mark.parametrize("program", ["cat", "sed", "awk", "grep", "xargs", "bash read", "python"])
 def test_signals_that_do_not_end_a_program_lose_it_nothing(
@@ -119,6 +121,7 @@ def test_signals_that_do_not_end_a_program_lose_it_nothing(
     assert child.returncode == 0
 
 
+@pytest.mark.shim("interrupts")
 def test_a_reader_that_was_stopped_and_went_on_can_still_be_killed(hubs: Path) -> None:
     # the kernel tells of the first signal only
     (hubs / "h").touch()
@@ -135,6 +138,7 @@ def test_a_reader_that_was_stopped_and_went_on_can_still_be_killed(hubs: Path) -
         wait_until(lambda: not readers(hubs, "h"))
 
 
+@pytest.mark.shim("interrupts")
 def test_ctrl_z_stops_a_reader_at_once(hubs: Path) -> None:
     (hubs / "h").touch()
     with subprocess.Popen(["cat", str(hubs / "h")], stdout=subprocess.PIPE, process_group=0) as cat:
@@ -288,11 +292,8 @@ def open_hubs(home: Path) -> Iterator[Path]:
     """A hub mount that other users may enter."""
     with tempfile.TemporaryDirectory(prefix="hubs-") as top:
         Path(top).chmod(0o755)
-        point = Path(top) / "hubs"
-        point.mkdir()
-        run("hubfs", "--allow-other", point)
-        yield point
-        take_down(point)
+        with hub_mount(Path(top) / "hubs", "--allow-other") as point:
+            yield point
 
 
 def test_modes_and_owners_hold_for_other_users(open_hubs: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lib9 import keys
 from tests.commands import environment, is_mounted, run
-from tests.hubfs.conftest import take_down
 from tests.hubfs.test_mount import TEXT, readers, wait_until
+from tests.kit.hubs import hub_mount, public_key
+from tests.kit.mounts import take_down
+from tests.kit.netns import Host, two_hosts
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -20,14 +21,11 @@ pytestmark = [pytest.mark.fuse, pytest.mark.root]
 @pytest.fixture
 def pair(tmp_path: Path, home: Path) -> Iterator[tuple[Path, Path]]:
     """A hub mount, and a remote mount of it over a unix socket."""
-    near, far = tmp_path / "near", tmp_path / "far"
-    with ExitStack() as stack:
-        for point in (near, far):
-            point.mkdir()
-            stack.callback(take_down, point)
-        address = f"unix!{tmp_path}/socket"
-        run("hubfs", "--listen", address, "--log", tmp_path / "near.log", near)
-        run("hubfs", "-r", address, "--log", tmp_path / "far.log", far)
+    address = f"unix!{tmp_path}/socket"
+    with (
+        hub_mount(tmp_path / "near", "--listen", address, "--log", tmp_path / "near.log") as near,
+        hub_mount(tmp_path / "far", "-r", address, "--log", tmp_path / "far.log") as far,
+    ):
         yield near, far
 
 
@@ -45,6 +43,7 @@ def test_both_sides_are_one(pair: tuple[Path, Path]) -> None:
     assert "from unix!" in (far / "ctl").read_text()
 
 
+@pytest.mark.shim("interrupts")
 @pytest.mark.parametrize("program", [["cat"], ["sed", "-n", "p"], ["awk", "{print}"]])
 def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list[str]) -> None:
     near, far = pair
@@ -65,6 +64,7 @@ def test_blocked_far_readers_take_signals(pair: tuple[Path, Path], program: list
         wait_until(lambda: not readers(near, "h"))
 
 
+@pytest.mark.shim("interrupts")
 def test_a_far_writer_that_is_held_can_be_killed(pair: tuple[Path, Path]) -> None:
     near, far = pair
     (near / "h").touch()
@@ -145,62 +145,18 @@ def test_errors_at_the_start_reach_the_user(tmp_path: Path, home: Path) -> None:
         assert not is_mounted(point)
 
 
-class Node:
-    """A machine of its own, as far as networks and homes go."""
-
-    def __init__(self, name: str, address: str, top: Path) -> None:
-        self.name, self.address = f"hubs-{os.getpid()}-{name}", address
-        self.home = top / name
-        self.config = self.home / "config" / "spawngrid"
-        self.config.mkdir(parents=True, mode=0o700)
-        self.identity = keys.create(str(self.config / "key"))
-
-    def run(self, *words: str | Path, status: int = 0) -> subprocess.CompletedProcess[bytes]:
-        home = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / "config")}
-        done = subprocess.run(
-            # mounts stay in this mount name space, where everybody sees them
-            ["nsenter", f"--net=/run/netns/{self.name}", *words],
-            env=environment(home),
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == status, done.stderr
-        return done
+def test_between_two_network_name_spaces_with_rights_by_key(tmp_path: Path, home: Path) -> None:
+    with two_hosts(tmp_path) as hosts:
+        _rights_by_key(*hosts, tmp_path)
 
 
-@pytest.fixture
-def nodes(tmp_path: Path, home: Path) -> Iterator[tuple[Node, Node]]:
-    """Two nodes with a cable between them that know each other's keys."""
-    a, b = Node("a", "10.77.7.1", tmp_path), Node("b", "10.77.7.2", tmp_path)
-    with ExitStack() as stack:
-        for node in (a, b):
-            run("ip", "netns", "add", node.name)
-            stack.callback(run, "ip", "netns", "del", node.name)
-        cable = [f"h{os.getpid()}a"[-15:], f"h{os.getpid()}b"[-15:]]
-        run("ip", "link", "add", cable[0], "netns", a.name, "type", "veth", "peer", "name",
-            cable[1], "netns", b.name)  # fmt: skip
-        for node, end in zip((a, b), cable, strict=True):
-            run("ip", "-n", node.name, "addr", "add", f"{node.address}/24", "dev", end)
-            run("ip", "-n", node.name, "link", "set", end, "up")
-            run("ip", "-n", node.name, "link", "set", "lo", "up")
-        yield a, b
-
-
-def know(node: Node, *records: str) -> None:
-    (node.config / "ndb").write_text("".join(f"{record}\n" for record in records))
-
-
-def test_between_two_network_name_spaces_with_rights_by_key(
-    nodes: tuple[Node, Node], tmp_path: Path
-) -> None:
-    a, b = nodes
+def _rights_by_key(a: Host, b: Host, tmp_path: Path) -> None:
     near, far = tmp_path / "near", tmp_path / "far"
     address = f"noise!{a.address}!17777"
-    server = f"sys=a dial={address} pubkey={keys.format_key(a.identity.public)}"
-    user = f"user=glenda pubkey={keys.format_key(b.identity.public)}"
-    know(b, server)
-    know(a, user + " right=hub.read")
+    server = f"sys=a dial={address} pubkey={public_key(a)}"
+    user = f"user=glenda pubkey={public_key(b)}"
+    b.know(server)
+    a.know(user + " right=hub.read")
     with ExitStack() as stack:
         for point in (near, far):
             point.mkdir()
@@ -214,7 +170,7 @@ def test_between_two_network_name_spaces_with_rights_by_key(
             with pytest.raises(PermissionError):
                 refused.write_bytes(b"melt")
         run("umount", far)
-        know(a, user + " right=hub.read right=hub.append right=hub.create")
+        a.know(user + " right=hub.read right=hub.append right=hub.create")
         b.run("hubfs", "-r", address, far)
         with pytest.raises(PermissionError):
             (far / "log").write_bytes(b"not mine")
@@ -232,6 +188,6 @@ def test_between_two_network_name_spaces_with_rights_by_key(
             (near / "mine").unlink()
             assert child.communicate(timeout=30)[0] == b"xyz"
         run("umount", far)
-        know(a)
+        a.know()
         said = b.run("hubfs", "-r", address, far, status=1).stderr
         assert b"no right to hubs here" in said

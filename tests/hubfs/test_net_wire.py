@@ -11,7 +11,7 @@ from hubfs.net import wire
 from hubfs.net.connection import Connection, Role
 from hubfs.net.wire import Facts
 from lib9.errors import LocalProtocolError, RemoteProtocolError
-from venti_store.fields import REST, STRING, Counted, Field, Many, Record, UInt
+from lib9.fields import REST, STRING, Counted, Field, Many, Record, UInt
 
 _REST = st.binary(max_size=300)
 
@@ -35,7 +35,7 @@ def values(field: Field) -> st.SearchStrategy[Any]:
 MESSAGES = st.one_of(
     *(
         st.builds(kind, *(values(field) for field in layout.fields))
-        for kind, layout in wire.LAYOUTS.items()
+        for kind, layout in wire.TABLE.layouts.items()
     )
 )
 
@@ -86,7 +86,7 @@ def test_golden_bytes(message: wire.Message, expected: str) -> None:
 
 def test_every_request_has_its_reply_and_limits_hold() -> None:
     assert set(wire.REPLY_TO.values()) | set(wire.REPLY_TO) | {wire.Error, wire.Bye} == set(
-        wire.LAYOUTS
+        wire.TABLE.layouts
     )
     most = wire.BODY_SIZE_MAX - len(packed(1, wire.Status(b"")))
     wire.pack(1, wire.Status(bytes(most)))

@@ -11,26 +11,30 @@ import pexpect
 import pytest
 
 from tests.commands import environment, run
-from tests.hubfs.conftest import hub_processes_of, take_down
+from tests.kit.hubs import hub_processes_of
+from tests.kit.mounts import take_down
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
 
 @pytest.fixture
 def home_of_shells(home: Path) -> Iterator[Path]:
-    yield home
     point = home / "run" / "spawngrid" / "hubs" / "hubfs"
-    for pid in hub_processes_of(home):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGHUP)  # interactive shells ignore SIGTERM
-    take_down(point)
-    deadline = time.monotonic() + 10
-    while left := hub_processes_of(home):
-        if time.monotonic() > deadline:
-            for pid in left:
+    try:
+        yield home
+        for pid in hub_processes_of(home):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)  # interactive shells ignore SIGTERM
+        take_down(point)
+        deadline = time.monotonic() + 10
+        while left := hub_processes_of(home):
+            assert time.monotonic() < deadline, f"processes {left} were left"
+            time.sleep(0.02)
+    finally:
+        for pid in hub_processes_of(home):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            raise AssertionError(f"processes {left} were left")
-        time.sleep(0.02)
+        take_down(point)  # one that was on its way before, too
 
 
 def hub(*words: str) -> pexpect.spawn:

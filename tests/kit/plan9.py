@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PLAN9 = Path(os.environ.get("PLAN9", "/usr/local/plan9"))
-NEEDED = ("venti/read", "venti/write", "venti/copy", "venti/venti", "vac", "unvac")
+NEEDED = ("venti/read", "venti/write", "venti/copy", "venti/venti", "vac", "unvac", "vacfs")
 START_SECONDS_MAX = 20
 
 

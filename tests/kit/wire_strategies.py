@@ -2,7 +2,9 @@
 
 from hypothesis import strategies as st
 
-from venti_store import fields, wire
+from lib9 import fields
+from venti_store import wire
+from venti_store.fields import Count, ScoreField
 from venti_store.kind import Kind
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=100)
@@ -17,13 +19,13 @@ def of_field(field: fields.Field, version: wire.Version) -> st.SearchStrategy:
                 else st.integers(0, (1 << 8 * field.size) - 1)
             )
             return st.none() | numbers if field.none_is_zero else numbers
-        case fields.Count():
+        case Count():
             return st.integers(0, 70000) | st.integers(0, (1 << 32) - 1)
         case fields.Counted():
             return st.binary(max_size=min(field.size_max, 300))
         case fields.Text():
             return texts
-        case fields.ScoreField():
+        case ScoreField():
             size = version.family.size
             return st.binary(min_size=size, max_size=size)
         case fields.Rest():
@@ -37,13 +39,13 @@ def of_field(field: fields.Field, version: wire.Version) -> st.SearchStrategy:
 
 
 def of_message(kind: type, version: wire.Version) -> st.SearchStrategy:
-    layout = version.table[kind]
-    values = {name: of_field(field, version) for name, field in layout.fields if name}
+    named = version.table.named(kind)
+    values = {name: of_field(field, version) for name, field in named if name}
     return st.builds(kind, **values)
 
 
 def messages(version: wire.Version) -> st.SearchStrategy:
-    return st.one_of(*(of_message(kind, version) for kind in version.table))
+    return st.one_of(*(of_message(kind, version) for kind in version.table.layouts))
 
 
 versions = st.sampled_from(list(wire.VERSIONS.values()))

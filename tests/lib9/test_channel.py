@@ -23,32 +23,40 @@ def opened():
     return ours, theirs
 
 
-def take(channel, pieces):
-    out = []
+def by_messages(channel):
+    return b"".join(channel.messages())
+
+
+READS = (by_messages, Channel.data)  # both give the same bytes, and end at the same place
+
+
+def take(channel, pieces, read=Channel.data):
+    out = bytearray()
     for piece in pieces:
         channel.feed(piece)
-        out += channel.messages()
-    return b"".join(out)
+        out += read(channel)
+    return out
 
 
-@given(st.binary(max_size=400), st.lists(st.integers(0, 500)))
-def test_any_cut_gives_the_same_data(data, cuts):
+@given(st.binary(max_size=400), st.lists(st.integers(0, 500)), st.sampled_from(READS))
+def test_any_cut_gives_the_same_data(data, cuts, read):
     ours, theirs = opened()
     raw = bytes(ours.seal(data)) + ours.end()
     cuts = sorted(cut for cut in cuts if cut < len(raw))
     pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert take(theirs, pieces) == data
+    assert take(theirs, pieces, read) == data
     assert theirs.peer_ended
     theirs.connection_ended()
 
 
 @pytest.mark.parametrize("size", [0, 1, DATA_SIZE_MAX, DATA_SIZE_MAX + 1, 3 * DATA_SIZE_MAX + 7])
-def test_data_is_spread_over_messages(size):
+@pytest.mark.parametrize("read", READS)
+def test_data_is_spread_over_messages(size, read):
     ours, theirs = opened()
     data = bytes(range(256)) * (size // 256 + 1)
     raw = bytes(ours.seal(memoryview(data)[:size]))
     assert len(raw) == size + 18 * -(-size // DATA_SIZE_MAX)
-    assert take(theirs, [raw]) == data[:size]
+    assert take(theirs, [raw], read) == data[:size]
     assert not theirs.peer_ended
 
 
@@ -82,17 +90,19 @@ def test_flipped_cut_reordered_and_repeated_bytes_end_the_channel(data):
         del parts[index]
     else:
         parts.insert(index, b"\0\x10" + data.draw(st.binary(min_size=16, max_size=16)))
+    read = data.draw(st.sampled_from(READS))
     got = bytearray()
     with pytest.raises(RemoteProtocolError):
         theirs.feed(b"".join(parts))
-        got += b"".join(theirs.messages())
+        got += read(theirs)
         theirs.feed(b"")
-        got += b"".join(theirs.messages())
+        got += read(theirs)
         theirs.connection_ended()
     # never more than what was sent before the change, and nothing afterwards
     assert good.startswith(bytes(got))
-    with pytest.raises(RemoteProtocolError):
-        theirs.messages()
+    for again in READS:
+        with pytest.raises(RemoteProtocolError):
+            again(theirs)
 
 
 def test_nothing_of_one_session_is_taken_by_another():
@@ -139,10 +149,11 @@ def test_a_stranger_cannot_make_us_keep_much(size):
 def test_no_data_before_the_handshake_and_none_after_the_end():
     with pytest.raises(LocalProtocolError):
         Channel(THEM).seal(b"x")
-    ours, theirs = opened()
-    theirs.feed(ours.end() + bytes(ours.seal(b"x")))
-    with pytest.raises(RemoteProtocolError, match="after the end"):
-        theirs.messages()
+    for read in READS:
+        ours, theirs = opened()
+        theirs.feed(ours.end() + bytes(ours.seal(b"x")))
+        with pytest.raises(RemoteProtocolError, match="after the end"):
+            read(theirs)
     with pytest.raises(RemoteProtocolError, match="cut"):
         opened()[0].connection_ended()
 

@@ -18,6 +18,7 @@ from lib9.fuse import mounts
 from lib9.fuse.attach import attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
 from lib9.fuse.interface import MountOptions
+from tests.kit.mounts import take_down
 from tests.lib9.mounting import TOP, Memfs, wait_until
 
 Mounting = Callable[..., Memfs]
@@ -219,7 +220,7 @@ def users_point() -> Iterator[Path]:
     point.mkdir()
     os.chown(point, 65534, 65534)
     yield point
-    subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+    take_down(folder)
     shutil.rmtree(folder)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl import bindings
 from noise.connection import Keypair, NoiseConnection
 
 from lib9.errors import LocalProtocolError, RemoteProtocolError
-from lib9.noise import NONCE_MAX, Cipher, Handshake, KeyPair
+from lib9.noise import NONCE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
 
 VECTOR = json.loads(
     (Path(__file__).parent.parent / "data/noise/ik-25519-chachapoly-blake2s.json").read_text()
@@ -63,6 +64,23 @@ def test_agrees_with_noiseprotocol(we_initiate):
     for size in (0, 1, 2, 1000, 65519):
         assert bytes(theirs.decrypt(send.encrypt(b"x" * size))) == b"x" * size
         assert receive.decrypt(bytes(theirs.encrypt(b"y" * size))) == b"y" * size
+
+
+@given(st.binary(max_size=300), st.binary(max_size=40), st.integers(0, NONCE_MAX))
+def test_agrees_with_libsodium(data, associated, nonce):
+    key, raw_nonce = bytes(range(32)), bytes(4) + nonce.to_bytes(8, "little")
+    ours = Cipher(key)
+    ours.nonce = nonce
+    sealed = ours.encrypt(data, associated)
+    assert sealed == bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
+        data, associated, raw_nonce, key
+    )
+    ours.nonce = nonce
+    out = memoryview(bytearray(len(data) + TAG_SIZE))
+    ours.encrypt_into(out, data)
+    plain = bindings.crypto_aead_chacha20poly1305_ietf_decrypt(bytes(out), b"", raw_nonce, key)
+    assert plain == data
+    assert US.public == bindings.crypto_scalarmult_base(US.private)
 
 
 def begun():

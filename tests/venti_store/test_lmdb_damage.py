@@ -126,12 +126,15 @@ def test_the_index_is_rebuilt_from_nothing(tmp_path: Path) -> None:
     run_now(store.append_name(b"a name"))
     with store.environment.env.begin(write=True) as txn:
         txn.drop(store.environment.index, delete=False)
+        txn.drop(store.environment.names, delete=False)
     assert run_now(store.have_many(keys)) == [False] * 500
-    assert len(scrub(store)) == 501
+    assert list(store.names()) == []
+    assert len(scrub(store)) == 502
     scrub(store, rebuild=True)
     assert scrub(store) == []
     assert run_now(store.get_many(keys)) == [noise(str(n), 50 + n) for n in range(500)]
     assert run_now(store.append_name(b"a name")) == 501
+    assert [r.data for r in store.names()] == [b"a name"]
     close(store)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib9 import keys
+from tests.kit.mounts import take_down
 from tests.venti_store.test_serve import Server, settle, use
 from venti_store.score import BLAKE3
 from venti_store.stores.lmdb.environment import create
@@ -55,10 +56,12 @@ def mounted(tmp_path, home):
         run("fossil-mount", "-s", address, score, points[-1])
         return points[-1]
 
-    yield mount
-    for point in points:
-        subprocess.run([BIN / "fossil-umount", point], capture_output=True)
-        subprocess.run(["umount", "-l", point], capture_output=True)
+    try:
+        yield mount
+        for point in points:
+            subprocess.run([BIN / "fossil-umount", point], capture_output=True, timeout=60)
+    finally:
+        take_down(tmp_path)
 
 
 @pytest.mark.parametrize("network", ["unix", "tcp", "noise", "cached"])

@@ -4,16 +4,23 @@ Skipped unless $PLAN9 names a plan9port with `venti/*`, `vac` and `unvac` built.
 """
 
 import filecmp
+import hashlib
 import os
+import struct
 import subprocess
+from contextlib import ExitStack
 
 import pytest
+import trio
 
+from tests import commands
 from tests.contracts.block_store import blocks_of, keys_of
+from tests.fossil_fs.kit import load_archive, load_listing
+from tests.kit import nine
 from tests.kit.plan9 import NEEDED, PLAN9, Programs, plan9_server
 from tests.venti_store.test_serve import VENTI, Server
 from venti_store.errors import NoSuchBlock
-from venti_store.interfaces import Key
+from venti_store.interfaces import Block, Key
 from venti_store.kind import Kind
 from venti_store.open import open_store
 from venti_store.score import SHA1
@@ -80,6 +87,33 @@ def test_real_vac_and_unvac_use_our_server(ours, tree, tmp_path):
     same(tree, out / "tree")
 
 
+def test_real_vacfs_serves_what_our_server_holds(ours, tree, tmp_path):
+    run = Programs(ours)
+    run("vac", "-f", tmp_path / "a.vac", tree.name, cwd=tree.parent)
+    words = [PLAN9 / "bin/vacfs", "-i", tmp_path / "a.vac"]
+    # -i: the files are served over standard input and output; the end of the input ends it
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=run.environ,
+    ) as process:
+        try:
+            server = nine.Reader(process.stdin, process.stdout)
+        except (struct.error, BrokenPipeError):
+            said = process.stderr.read()
+            assert b"threadmaybackground" in said, said
+            pytest.skip("this vacfs ends as it starts: it does not say threadmaybackground")
+        found = dict(server.files())
+        process.stdin.close()
+    assert found == {
+        os.fsencode(path.relative_to(tree.parent)): path.read_bytes()
+        for path in tree.rglob("*")
+        if path.is_file()
+    }
+
+
 def test_real_copy_goes_both_ways(ours, theirs, tree, tmp_path):
     here, there = Programs(ours), Programs(theirs)
     score = here("vac", tree.name, cwd=tree.parent).stdout.decode().strip()
@@ -121,6 +155,56 @@ def test_our_copy_takes_a_tree_from_their_server(theirs, tree, tmp_path):
         same(tree, out / "tree")
     finally:
         server.end()
+
+
+@pytest.fixture
+def mounted(tmp_path, home):
+    """Mounts a root from a server."""
+    point = tmp_path / "mnt"
+    with ExitStack() as stack:
+
+        def mount(address, score):
+            return stack.enter_context(commands.mounted(score, point, "-s", address))
+
+        yield mount
+
+
+@pytest.mark.fuse
+def test_a_real_archive_mounts_from_their_server(theirs, tree, mounted):
+    there = Programs(theirs)
+    score = there("vac", tree.name, cwd=tree.parent).stdout.decode().strip()
+    top = mounted(theirs, score)
+    same(tree, top / "tree")
+    (top / "tree/new").write_text("written here\n")
+    # what is saved lies on their server, for their programs
+    (tree.parent / "b.vac").write_text(commands.output("fossil-save", top) + "\n")
+    out = tree.parent / "out"
+    out.mkdir()
+    there("unvac", tree.parent / "b.vac", cwd=out)
+    assert (out / "tree/new").read_text() == "written here\n"
+    same(tree / "dir", out / "tree/dir")
+
+
+@pytest.mark.fuse
+def test_a_fossil_archive_mounts_from_their_server(theirs, mounted):
+    recorded, score = load_archive("fossil")
+
+    async def put():
+        store = await open_store(theirs)
+        await store.put_many(
+            [Block(score, Kind(kind), data) for (score, kind), data in recorded.blocks.items()]
+        )
+        await store.sync()
+        await store.aclose()
+
+    trio.run(put)
+    top = mounted(theirs, score.hex())
+    for row in load_listing("fossil"):
+        path = top / row["path"].lstrip("/")
+        if row["content sha256"] != "-":
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == row["content sha256"]
+        else:
+            assert path.exists()
 
 
 def test_a_blake3_store_says_why_it_cannot_serve_them(tmp_path, home):

@@ -161,7 +161,7 @@ class Pair(RuleBasedStateMachine):
             case wire.HaveMany(keys):
                 return wire.HaveManyDone(bytes(len(keys)))
             case wire.ReadLog() as message:
-                record = LogRecord(1, None, score, b"n")
+                record = LogRecord(1, None, score, b"n", 1)
                 return wire.LogEntries(0, (record,) * min(2, message.count))
             case wire.AppendName():
                 return wire.AppendNameDone(1)
@@ -195,10 +195,10 @@ TestPair = Pair.TestCase
         (wire.WriteMany(()), [wire.WriteManyDone((KEYS[0].score,))], "more items than"),
         (wire.HaveMany(KEYS), [wire.HaveManyDone(b"\0\0")], "1 items are missing"),
         (wire.HaveMany(KEYS), [wire.HaveManyDone(bytes(4))], "more items than"),
-        (wire.ReadLog(1, 0), [wire.LogEntries(1, ())], "a part without items"),
+        (wire.ReadLog(1, KEYS[0].score, 0), [wire.LogEntries(1, ())], "a part without items"),
         (
-            wire.ReadLog(1, 1),
-            [wire.LogEntries(0, (LogRecord(1, None, KEYS[0].score, b""),) * 2)],
+            wire.ReadLog(1, KEYS[0].score, 1),
+            [wire.LogEntries(0, (LogRecord(1, None, KEYS[0].score, b"", 0),) * 2)],
             "more items than",
         ),
     ],

@@ -11,10 +11,12 @@ from lib9.framing import frame
 from lib9.streams import Dial, listen
 from tests.contracts.block_store import BlockStoreContract, blocks_of, keys_of
 from tests.kit.serving import Serving, serving
+from tests.venti_store.kit import edit, new_store
 from venti_store import wire
 from venti_store.errors import (
     CorruptBlock,
     HashMismatch,
+    LogDiverged,
     NoSuchBlock,
     ReadOnly,
     StoreError,
@@ -28,6 +30,7 @@ from venti_store.protocol import Connection, Role
 from venti_store.score import BLAKE3, SHA1
 from venti_store.stores.counting import CountingStore
 from venti_store.stores.faulty import Faults, FaultyStore
+from venti_store.stores.lmdb.environment import NUMBER
 from venti_store.stores.memory import MemoryStore
 from venti_store.stores.remote import RemoteStore
 
@@ -323,6 +326,54 @@ async def test_waiting_for_the_log(autojump_clock):
         await client.aclose()
 
 
+async def test_a_log_that_was_another_before(autojump_clock):
+    store = MemoryStore()
+    await store.put_many(BLOCKS[:5])
+    async with serving(store) as there:
+        client = await there.client()
+        scores = [block.score for block in BLOCKS]
+        assert [r.number for r in await client.read_log(4, 9, before=scores[2])] == [4, 5]
+        assert await client.read_log(6, 9, before=scores[4]) == []
+        assert len(await client.read_log(1, 9)) == 5
+        for start, before in ((4, scores[3]), (7, scores[5]), (1, scores[0]), (99, scores[4])):
+            with pytest.raises(LogDiverged, match=f"there: log number {start - 1} is another"):
+                # it does not wait for what may never come
+                await client.read_log(start, 9, before=before, wait_seconds=1000)
+        assert trio.current_time() < 1
+        await client.aclose()
+
+
+async def test_entries_that_the_server_cannot_read(tmp_path):
+    store = new_store(tmp_path)
+    await store.put_many(BLOCKS[:4])
+    await store.sync()
+    number = NUMBER.pack
+    edit(store, "log", number(2), None)  # gone
+    edit(store, "log", number(3), b"rot")  # no header
+    async with serving(store) as there:
+        client = await there.client()
+        for contents in (False, True):
+            records = await client.read_log(1, 9, contents=contents)
+            assert [r.number for r in records] == [1, 2, 3, 4]
+            assert [r.damaged for r in records] == [False, True, True, False]
+            assert records[0].data == (BLOCKS[0].data if contents else b"")
+            assert records[0].size == len(BLOCKS[0].data)
+        await client.aclose()
+    await store.aclose()
+
+
+async def test_a_server_that_leaves_out_log_entries():
+    store = MemoryStore()
+    await store.put_many(BLOCKS[:5])
+    honest = store.log
+    store.log = lambda start=1: (r for r in honest(start) if r.number != 3)
+    async with serving(store) as there:
+        client = await there.client()
+        with pytest.raises(RemoteProtocolError, match="there: log entry 4 where 3 is due"):
+            await client.read_log(1, 9)
+        await client.aclose()
+
+
 async def test_a_classic_server_has_no_log(classic_only):
     async with serving(MemoryStore(SHA1)) as there:
         client = await there.client()
@@ -381,7 +432,7 @@ def wrong_length(event):
 
 def too_many(event):
     while True:
-        yield raw(event.tag, wire.Blocks(1, (b"x" * 100_000,)))
+        yield raw(event.tag, wire.Blocks(1, tuple(block.data for block in BLOCKS[:2])))
 
 
 def endless_frame(event):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from lib9.errors import Refused
 from tests.contracts.block_store import blocks_of, keys_of
 from venti_store.errors import HashMismatch, ReadOnly, Unreachable
 from venti_store.open import open_store
+from venti_store.reach import connector
 from venti_store.score import BLAKE3, FAMILIES, SHA1
-from venti_store.stores.far import connector
 from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.store import LmdbStore
 
@@ -169,7 +170,7 @@ async def test_noise_to_the_wrong_server(store, serve, home):
         await open_store(address)
     assert other
     with pytest.raises(keys.BadKey, match="no record with dial="):
-        connector(streams.parse_dial("noise!127.0.0.1!1"))
+        connector(streams.parse_dial("noise!127.0.0.1!1"), "venti")
 
 
 async def test_read_only(store, serve):
@@ -309,3 +310,43 @@ async def test_a_store_of_another_hash_is_refused(tmp_path, serve):
     server = serve(tmp_path / "s", "--listen", "tcp!127.0.0.1!0")
     with pytest.raises(HashMismatch, match="its hash is sha1, not blake3"):
         await open_store(server.addresses[0], BLAKE3)
+
+
+def as_user(uid, job):
+    """Run `job` in a child process as another user; return its exit status, 1 if it raised."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            job()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.root
+def test_a_store_of_another_user_is_reached_through_its_socket(serve):
+    with tempfile.TemporaryDirectory(prefix="venti-") as top:
+        os.chmod(top, 0o755)
+        create(f"{top}/store", BLAKE3)
+        [address] = serve(
+            f"{top}/store", "--listen", f"unix!{top}/open", "--socket-mode", "0666"
+        ).addresses
+        [closed] = serve(f"{top}/store", "--listen", f"unix!{top}/closed").addresses
+
+        async def use(where):
+            store = await open_store(where)
+            await store.put_many(BLOCKS)
+            await store.sync()
+            assert await store.get_many(KEYS) == [block.data for block in BLOCKS]
+            await store.aclose()
+
+        trio.run(use, f"{top}/store")  # imports all that the child needs, and may not read
+        trio.run(use, address)
+        assert as_user(65534, lambda: trio.run(use, address)) == 0
+        for refused in (closed, f"{top}/store"):
+            assert as_user(65534, lambda where=refused: trio.run(use, where)) == 1

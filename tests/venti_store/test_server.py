@@ -3,6 +3,7 @@
 import gc
 import os
 import tracemalloc
+from functools import partial
 
 import pytest
 import trio
@@ -385,6 +386,17 @@ async def test_idle_clients_are_put_out_and_come_back(autojump_clock):
         assert await client.get_many(KEYS) == [block.data for block in BLOCKS]
         assert there.connects == 2
         await client.aclose()
+
+
+async def test_draining_does_not_wait_for_entries_that_may_never_come(autojump_clock):
+    async with serving(MemoryStore()) as there:
+        client = await there.client()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.read_log, 1, 1, wait_seconds=300))
+            await trio.sleep(1)
+            await there.server.drain()
+            assert trio.current_time() == pytest.approx(1, abs=0.5)
+            nursery.cancel_scope.cancel()
 
 
 async def test_draining_answers_what_was_asked_and_takes_no_more(autojump_clock):

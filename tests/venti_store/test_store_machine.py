@@ -99,6 +99,7 @@ class Stores(RuleBasedStateMachine):
     def read_the_log(self, start: int) -> None:
         run_now(self.lmdb.sync())
         assert list(self.lmdb.log(start)) == list(self.memory.log(start))
+        assert list(self.lmdb.names(start)) == list(self.memory.names(start))
 
     @invariant()
     def the_log_is_as_long(self) -> None:

@@ -48,10 +48,14 @@ def local_store(args: argparse.Namespace) -> "LmdbStore":
     """Open a store that must be a path: what is done to it cannot be done from afar."""
     from venti_store.stores.lmdb.store import LmdbStore
 
-    address = store_address(args)
+    return LmdbStore(path_of(store_address(args)))
+
+
+def path_of(address: str) -> str:
+    """Return the path that `address` must be; StoreError for a store far away."""
     if not is_local(address):
         raise StoreError(f"{address}: this needs the path of a store, on the machine that has it")
-    return LmdbStore(address)
+    return address
 
 
 def with_store(

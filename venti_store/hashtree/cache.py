@@ -13,11 +13,16 @@ class PointerCache:
     def __init__(self, size_max: int = CACHE_SIZE) -> None:
         self.size_max = size_max
         self.size = 0
+        self.hits = 0
+        self.misses = 0
         self._blocks: dict[Score, bytes] = {}  # in the order of use
 
     def get(self, score: Score) -> bytes | None:
         block = self._blocks.pop(score, None)
-        if block is not None:
+        if block is None:
+            self.misses += 1
+        else:
+            self.hits += 1
             self._blocks[score] = block
         return block
 

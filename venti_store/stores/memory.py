@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from venti_store.errors import HashMismatch
 from venti_store.interfaces import Block, Key, LogEntry, LogRecord
@@ -9,6 +10,9 @@ from venti_store.kind import Kind
 from venti_store.score import BLAKE3, Buffer, Family, Score
 from venti_store.stores.accept import acceptable, acceptable_name
 from venti_store.stores.messages import corrupt_block, no_such_block
+
+if TYPE_CHECKING:
+    import trio
 
 
 class MemoryStore:
@@ -19,6 +23,8 @@ class MemoryStore:
         self.store_id = store_id
         self.blocks: dict[tuple[Score, Kind | None], bytes] = {}
         self._log: list[tuple[Score, Kind | None]] = []
+        self._numbers: dict[tuple[Score, Kind | None], int] = {}
+        self._grown: "trio.lowlevel.ParkingLot | None" = None  # noqa: UP037  imported when used
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
         return [self._get(key) for key in keys]
@@ -38,10 +44,16 @@ class MemoryStore:
 
     async def append_name(self, data: Buffer) -> int:
         """Append a name record and return its number in the log; one that is there has its own."""
-        record = acceptable_name(data)
-        key = (self.family.score(record), None)
-        self._append(key, record)
-        return self._log.index(key) + 1
+        return (await self.append_names([data]))[0]
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append several in this order and return their numbers."""
+        numbers = []
+        for record in list(map(acceptable_name, records)):
+            key = (self.family.score(record), None)
+            self._append(key, record)
+            numbers.append(self._numbers[key])
+        return numbers
 
     @contextmanager
     def views(self, keys: Sequence[Key]) -> Iterator[Sequence[Buffer]]:
@@ -51,16 +63,29 @@ class MemoryStore:
         number = max(start, 1)
         while number <= len(self._log):
             score, kind = self._log[number - 1]
-            yield LogRecord(number, kind, score, self.blocks[score, kind])
+            data = self.blocks[score, kind]
+            yield LogRecord(number, kind, score, data, len(data))
             number += 1
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        return (record for record in self.log(start) if record.kind is None)
+
     def entries(self, start: int = 1) -> Iterator[LogEntry]:
-        for number, kind, score, data in self.log(start):
-            yield LogEntry(number, kind, score, len(data), len(data))
+        for number, kind, score, _, size in self.log(start):
+            yield LogEntry(number, kind, score, size, size)
 
     def last_number(self) -> int:
         """Return the number of the last log entry, 0 when there is none."""
         return len(self._log)
+
+    async def wait_log(self, number: int) -> None:
+        """Return when the log has an entry `number`."""
+        import trio
+
+        if self._grown is None:
+            self._grown = trio.lowlevel.ParkingLot()
+        while len(self._log) < number:
+            await self._grown.park()
 
     def _append(self, key: tuple[Score, Kind | None], data: bytes) -> None:
         if key in self.blocks and self.family.score(self.blocks[key]) != key[0]:
@@ -68,6 +93,9 @@ class MemoryStore:
         elif key not in self.blocks:
             self.blocks[key] = data
             self._log.append(key)
+            self._numbers[key] = len(self._log)
+            if self._grown is not None:
+                self._grown.unpark_all()
 
     def _get(self, key: Key) -> bytes:
         if self._is_nothing(key.score):

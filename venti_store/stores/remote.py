@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 import trio
 
 from lib9.errors import RemoteProtocolError, SpawngridError
-from lib9.streams import CannotDial
+from lib9.streams import CannotDial, Connect
 from venti_store import faults, requests, wire
 from venti_store.errors import HashMismatch, StoreError, Unreachable
 from venti_store.interfaces import Block, Key, LogRecord
@@ -34,17 +34,19 @@ CLASSIC_AHEAD: Final = 64  # the same, when a request is for one block
 UNSYNCED_BYTES_MAX: Final = 64 << 20  # then a put syncs by itself
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[trio.abc.Stream]]
 
 
 class RemoteStore:
     """A BlockStore behind a stream. Make one with `RemoteStore.open`."""
 
-    def __init__(self, name: str, connect: Connect, deadline_seconds: float) -> None:
+    def __init__(
+        self, name: str, connect: Connect, deadline_seconds: float, *, once: bool = False
+    ) -> None:
         self.name = name
         self.family: Family = BLAKE3  # the server's, once there has been a session
         self.deadline_seconds = deadline_seconds
         self._connect = connect
+        self._once = once
         self._connecting = trio.Lock()
         self._session: Session | None = None
         self._backoff_seconds = 0.0
@@ -66,13 +68,16 @@ class RemoteStore:
         family: Family | None = None,
         *,
         deadline_seconds: float = DEADLINE_SECONDS,
+        once: bool = False,
     ) -> RemoteStore:
         """Connect to the store that messages call `name`; `connect` gives a stream each time.
 
+        With `once` a lost connection is not made anew: everything is Unreachable from then on. That
+        is for those to whom it matters that they speak to the same store all the time.
         Raises Unreachable at the first failure, HashMismatch if it is not of `family`, Refused,
         RemoteProtocolError.
         """
-        store = cls(name, connect, deadline_seconds)
+        store = cls(name, connect, deadline_seconds, once=once)
         with store._deadline():
             session = await store._new_session()
         if session is None:
@@ -83,6 +88,19 @@ class RemoteStore:
             await store.aclose()
             raise HashMismatch(f"{name}: its hash is {store.family.name}, not {family.name}")
         return store
+
+    @property
+    def trouble(self) -> str:
+        session = self._session
+        if session is not None and session.alive:
+            return ""
+        lost = None if session is None else session.failure
+        return self._last_failure if lost is None else str(lost)
+
+    @property
+    def has_log(self) -> bool:
+        """Whether the server that was last spoken to has a log, names and statistics."""
+        return self._session is not None and self._session.version.native
 
     # reading
 
@@ -97,10 +115,12 @@ class RemoteStore:
             else:
                 missing.append(key)
 
-        def take(session: Session, part: tuple[Key, ...], replies: list[wire.Reply]) -> None:
-            self._check_reply(session, replies[-1])
-            for key, block in zip(part, requests.blocks(replies), strict=True):
+        def take(session: Session, part: Sequence[Key], reply: wire.Reply) -> int:
+            self._check_reply(session, reply)
+            blocks = requests.blocks(reply)
+            for key, block in zip(part, blocks, strict=False):
                 found[key] = self._checked(key.score, key.kind, block)
+            return len(blocks)
 
         await self._gather(missing, requests.reads, take)
         return [found[key] for key in keys]
@@ -110,12 +130,13 @@ class RemoteStore:
         for key in dict.fromkeys(keys):
             here[key] = self._is_nothing(key) or key in self._unsynced
 
-        def take(session: Session, part: tuple[Key, ...], replies: list[wire.Reply]) -> None:
-            flags = requests.presence(replies[-1])
+        def take(session: Session, part: Sequence[Key], reply: wire.Reply) -> int:
+            flags = requests.presence(reply)
             if flags is None:
-                self._check_reply(session, replies[-1])
-                return
-            here.update(zip(part, flags, strict=True))
+                self._check_reply(session, reply)
+                return 0
+            here.update(zip(part, flags, strict=False))
+            return len(flags)
 
         await self._gather(
             [key for key, is_here in here.items() if not is_here], requests.haves, take
@@ -123,19 +144,29 @@ class RemoteStore:
         return [here[key] for key in keys]
 
     async def read_log(
-        self, start: int, count: int, *, contents: bool = True, wait_seconds: float = 0
+        self,
+        start: int,
+        count: int,
+        *,
+        before: Score | None = None,
+        contents: bool = True,
+        wait_seconds: float = 0,
     ) -> list[LogRecord]:
         """Return up to `count` entries of the log from number `start` on; verified.
 
         Without `contents` the entries of blocks come without their bytes. With `wait_seconds`, that
-        long is waited for the first. StoreError if the server's log cannot be read.
+        long is waited for the first. Entries that the server cannot read are `damaged`. LogDiverged
+        if `before` is given and not the score of the entry before `start`; StoreError if the
+        server's log cannot be read.
         """
-        message = wire.ReadLog(start, count, int(contents), int(1000 * wait_seconds))
-        records = []
+        score = before or Score(bytes(self.family.size))
+        message = wire.ReadLog(start, score, count, int(contents), int(1000 * wait_seconds))
+        records: list[LogRecord] = []
         for reply in await self._ask(message, wait_seconds):
             assert isinstance(reply, wire.LogEntries), "the protocol lets no other pass"
             for record in reply.records:
-                if record.kind is None or contents:
+                self._check_number(record, start + len(records))
+                if not record.damaged and (record.kind is None or contents):
                     data = self._checked(record.score, record.kind, record.data)
                     record = record._replace(data=data)  # noqa: PLW2901
                 records.append(record)
@@ -173,6 +204,12 @@ class RemoteStore:
         assert isinstance(reply, wire.AppendNameDone), "the protocol lets no other pass"
         self._names[record] = self._session
         return reply.number
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append name records in this order and sync; return their numbers."""
+        numbers = [await self.append_name(record) for record in records]
+        await self.sync()
+        return numbers
 
     async def sync(self) -> None:
         async with self._syncing:
@@ -245,10 +282,14 @@ class RemoteStore:
         self,
         keys: Sequence[Key],
         asks: Callable[[wire.Version, Sequence[Key]], Iterable[requests.Asked]],
-        take: Callable[[Session, tuple[Key, ...], list[wire.Reply]], None],
+        take: Callable[[Session, Sequence[Key], wire.Reply], int],
     ) -> None:
-        """Ask for `keys` in several requests, some at a time; each has the whole deadline."""
-        left = list(keys)
+        """Ask for `keys` in several requests, some at a time; each has the whole deadline.
+
+        `take` gets each reply as it comes, with what its request has left of its keys, and returns
+        how many of them it answers: the next reply is on its way meanwhile.
+        """
+        left = deque(keys)
         while left:
             with self._deadline():
                 session = await self._ready()
@@ -261,9 +302,11 @@ class RemoteStore:
                         while len(under_way) < ahead and (asked := next(todo, None)):
                             under_way.append((asked[0], await session.begin(asked[1])))
                         part, call = under_way.popleft()
-                        replies = await call.wait()
-                    take(session, part, replies)
-                    del left[: len(part)]
+                        while (reply := await call.next()) is not None:
+                            count = take(session, part, reply)
+                            part = part[count:]
+                            for _ in range(count):
+                                left.popleft()
                 self._backoff_seconds = 0
             except SessionLost as lost:
                 self._last_failure = str(lost)
@@ -317,6 +360,8 @@ class RemoteStore:
             while self._session is None or not self._session.alive:
                 if self._closed:
                     raise StoreError(f"{self.name}: closed")
+                if self._once:
+                    raise Unreachable(f"{self.name}: {self._last_failure}")
                 if self._backoff_seconds:
                     # not all clients of a server that came back at the same moment
                     await trio.sleep(self._backoff_seconds * random.uniform(0.5, 1))
@@ -348,6 +393,12 @@ class RemoteStore:
     def _check_reply(self, session: Session, reply: wire.Reply) -> None:
         if isinstance(reply, wire.Error):
             raise faults.error_of(reply, self.name, native=session.version.native)
+
+    def _check_number(self, record: LogRecord, number: int) -> None:
+        if record.number != number:
+            raise RemoteProtocolError(
+                f"{self.name}: log entry {record.number} where {number} is due"
+            )
 
     def _checked(self, score: Score, kind: Kind | None, data: Buffer) -> bytes:
         if self.family.score(data) != score:

@@ -12,7 +12,7 @@ from typing import Final
 
 from lib9.errors import ProtocolError, Refused, SpawngridError
 from venti_store.errors import CorruptBlock, HashMismatch, NoSuchBlock, StoreError, Unreachable
-from venti_store.interfaces import Block, BlockStore, Key
+from venti_store.interfaces import Block, BlockStore, Key, MayBeAway
 
 AVOID_SECONDS: Final = 30.0  # a store that did not answer is asked last for so long
 _TRY_NEXT: Final = (NoSuchBlock, CorruptBlock, StoreError, ProtocolError, Refused)
@@ -28,6 +28,12 @@ class ReplicaStore:
             raise HashMismatch("replicas differ in hash")
         self._stores = tuple(stores)
         self._avoid_until = dict.fromkeys(range(len(stores)), 0.0)
+
+    @property
+    def trouble(self) -> str:
+        """Say what is wrong with the first, which takes all that is put."""
+        first = self._stores[0]
+        return first.trouble if isinstance(first, MayBeAway) else ""
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
         found: dict[Key, bytes] = {}

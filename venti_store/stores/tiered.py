@@ -13,7 +13,7 @@ import trio
 
 from lib9.errors import SpawngridError
 from lib9.waiting import in_thread, in_trio
-from venti_store.interfaces import Block, BlockStore, Key
+from venti_store.interfaces import Block, BlockStore, Key, MayBeAway
 from venti_store.stores.lmdb.cache import BlockCache
 from venti_store.stores.prefetch import Prefetcher
 
@@ -31,6 +31,11 @@ class TieredStore:
         self._coming: dict[Key, trio.Event] = {}
         self._ahead = Prefetcher(far.family, self._fetch_ahead) if ahead else None
         self._closed = False
+        self.hits = 0
+
+    @property
+    def trouble(self) -> str:
+        return self.far.trouble if isinstance(self.far, MayBeAway) else ""
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
         blocks = await self._get_many(keys)
@@ -49,7 +54,9 @@ class TieredStore:
                 wanted.append(key)
         while missing := [key for key in wanted if key not in found]:
             others = {self._coming[key] for key in missing if key in self._coming}
-            found.update(self.near.get(missing))
+            near = self.near.get(missing)
+            self.hits += len(near)
+            found.update(near)
             ours = [key for key in missing if key not in found and key not in self._coming]
             if ours:
                 found.update(await self._fetch(ours))

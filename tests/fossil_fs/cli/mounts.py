@@ -6,11 +6,12 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lib9.waiting import run_now
 from tests.fossil_fs.drive import empty_root
+from tests.kit.mounts import take_down
 from venti_store.score import BLAKE3, format_score
 from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.store import LmdbStore
@@ -90,13 +91,14 @@ class Machine:
         try:
             for record in (self.home / "run/spawngrid/mounts").glob("*.ndb"):
                 words = dict(word.split("=", 1) for word in record.read_text().split())
-                with suppress(ProcessLookupError):
+                try:
                     os.kill(int(words["pid"]), signal.SIGTERM)
+                except ProcessLookupError:
+                    continue  # it was killed: nobody takes its record away
                 wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
         finally:
             for point in self.points:
-                if str(point) in Path("/proc/self/mountinfo").read_text():
-                    subprocess.run(["umount", "-l", str(point)], check=False)
+                take_down(point)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fossil_fs.scratch.place import lock_place
 from lib9.errors import Exit
 from lib9.sockets import socket_path
 from tests.fossil_fs.cli.mounts import Machine, machine_at, wait_until
@@ -93,6 +94,23 @@ def test_whatever_ends_a_mount_its_scratch_can_be_resumed(machine: Machine, how:
     assert machine.scratches() == []
     machine.mount(score, point)
     assert (point / "small").read_text() == "small"
+
+
+def test_a_scratch_that_is_still_being_closed_is_waited_for(machine: Machine) -> None:
+    point = machine.point("mnt")
+    machine.mount(machine.root, point)
+    (point / "small").write_text("small")
+    machine.kill(point)
+    (place,) = machine.scratches()
+    held = lock_place(os.fsencode(place))
+    program = Path(sysconfig.get_path("scripts")) / "fossil-scratch"
+    with subprocess.Popen([program, "save", place.name], stdout=subprocess.PIPE) as saving:
+        asleep = Path(f"/proc/{saving.pid}/wchan")
+        wait_until(lambda: "nanosleep" in asleep.read_text())
+        assert saving.poll() is None
+        os.close(held)
+        assert saving.wait(30) == 0
+    assert machine.scratches() == []
 
 
 def _resumes(machine: Machine, scratch: str, point: Path) -> bool:

@@ -17,7 +17,6 @@ from fossil_fs.content import place_xattrs
 from fossil_fs.directory import write_directory
 from fossil_fs.format.direntry import pack_direntry, unpack_direntry
 from fossil_fs.links import write_links
-from fossil_fs.names import Names, names_file
 from fossil_fs.node import Node
 from fossil_fs.snapshot import write_snapshot
 from lib9.waiting import run_now
@@ -26,6 +25,7 @@ from tests.fossil_fs.test_directory import small
 from venti_store.hashtree.build import build_tree
 from venti_store.interfaces import Batch, Block
 from venti_store.kind import Kind
+from venti_store.names.local import LocalNames, names_file
 from venti_store.score import BLAKE3, SHA1, Family, Score
 from venti_store.stores.lmdb.environment import create
 from venti_store.stores.lmdb.store import LmdbStore
@@ -180,9 +180,9 @@ def test_names_of_trees(home: Path, command: Run) -> None:
     batch = Batch(BLAKE3)
     first = keep_tree(home, {b"a": small(BLAKE3, 1)}, batch)
     second = keep_tree(home, {b"b": small(BLAKE3, 2)}, batch, prev=first)
-    names = Names(names_file(os.environ))
-    names.record("host", first, 86400)
-    names.record("host", second, 2 * 86400)
+    names = LocalNames(names_file(os.environ), "me")
+    names.record("host", first, 86400 * 1_000_000)
+    names.record("host", second, 2 * 86400 * 1_000_000)
     assert command("fossil-ls", "host").stdout == b"b\n"
     assert command("fossil-ls", "host~1:").stdout == b"a\n"
     lines = command("fossil-log", "host").stdout.decode().splitlines()

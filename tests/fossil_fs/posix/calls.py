@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+
 T = TypeVar("T")
+
+STOCK_ENGINE = os.environ.get(ENGINE_VARIABLE) == STOCK  # mounts of this run are served by it
 
 USER, GROUP = 1201, 1202  # an ordinary user, who need not exist
 AT_FDCWD = -100

@@ -23,7 +23,13 @@ from hypothesis.stateful import (
 )
 
 from tests.fossil_fs.posix.anyone import Mounted
-from tests.fossil_fs.posix.calls import KEEP_SIZE, PUNCH_HOLE, fallocate, renameat2
+from tests.fossil_fs.posix.calls import (
+    KEEP_SIZE,
+    PUNCH_HOLE,
+    STOCK_ENGINE,
+    fallocate,
+    renameat2,
+)
 from tests.fossil_fs.posix.pair import Pair
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -228,6 +234,7 @@ class AgainstTmpfs(RuleBasedStateMachine):
         self.pair.with_open(which, lambda d: os.ftruncate(d, size))
 
     @has_open
+    @precondition(lambda _: not STOCK_ENGINE)  # it has no fallocate
     @rule(
         which=which, how=st.sampled_from([0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE]), at=sizes, n=sizes
     )

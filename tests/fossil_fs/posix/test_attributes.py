@@ -232,6 +232,7 @@ def test_reading_does_not_change_access_times(mounted: Mounted) -> None:
     path.unlink()
 
 
+@pytest.mark.shim("birth times")
 def test_birth_times(place: Path) -> None:
     path = place / "file"
     path.write_text("x")
@@ -370,6 +371,7 @@ def test_acls_of_groups_and_refusals(place: Path) -> None:
         assert len(getfacl(path)) == 3
 
 
+@pytest.mark.shim("way to leave the umask to default ACLs")
 def test_default_acls_are_inherited(place: Path) -> None:
     top = place / "top"
     top.mkdir()

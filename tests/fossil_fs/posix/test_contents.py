@@ -42,6 +42,7 @@ def in_child(call: Callable[[], object]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.shim("fallocate")
 def test_blocks_say_what_is_taken(place: Path) -> None:
     path = place / "file"
     with open(path, "wb") as file:
@@ -65,6 +66,7 @@ def fallocate_range(path: Path, mode: int, offset: int, length: int) -> None:
         os.close(opened)
 
 
+@pytest.mark.shim("SEEK_DATA")
 def test_data_and_holes(place: Path) -> None:
     path = place / "file"
     opened = os.open(path, os.O_RDWR | os.O_CREAT)
@@ -104,6 +106,7 @@ def test_a_file_of_100_gib(place: Path) -> None:
     os.unlink(path)
 
 
+@pytest.mark.shim("SEEK_DATA")
 def test_a_sparse_file_is_saved_as_one(mounted: Mounted) -> None:
     path = mounted.point / "sparse"
     with open(path, "wb") as file:
@@ -122,6 +125,7 @@ def test_a_sparse_file_is_saved_as_one(mounted: Mounted) -> None:
     path.unlink()
 
 
+@pytest.mark.shim("fallocate")
 def test_sizes_have_a_limit(place: Path) -> None:
     path = place / "file"
     path.write_text("x")
@@ -137,6 +141,7 @@ def test_sizes_have_a_limit(place: Path) -> None:
     os.close(opened)
 
 
+@pytest.mark.shim("fallocate")
 @pytest.mark.parametrize("size", [100, 5000, 3 * UNIT + 77])
 def test_fallocate(place: Path, size: int) -> None:
     path = place / "file"
@@ -164,6 +169,7 @@ def test_fallocate(place: Path, size: int) -> None:
     os.close(opened)
 
 
+@pytest.mark.shim("fallocate")
 def test_zero_range(mounted: Mounted) -> None:
     """What a tmpfs does not have."""
     path = mounted.point / "zeroed"

@@ -222,6 +222,7 @@ def test_directories_outlive_their_names(place: Path) -> None:
     os.close(opened)
 
 
+@pytest.mark.shim("O_TMPFILE")
 def test_unnamed_files(place: Path) -> None:
     opened = os.open(place, os.O_TMPFILE | os.O_RDWR, 0o640)
     os.write(opened, b"text")

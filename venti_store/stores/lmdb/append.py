@@ -10,7 +10,7 @@ import lmdb
 
 from venti_store.codec import BadRecord, verified
 from venti_store.kind import Kind
-from venti_store.stores.lmdb.environment import NUMBER, Environment
+from venti_store.stores.lmdb.environment import KIND_BYTE, NUMBER, Environment
 from venti_store.stores.lmdb.reader import header_for, last_number
 from venti_store.stores.lmdb.verified import Verified
 
@@ -62,6 +62,8 @@ def append(
             place = NUMBER.pack(number)
             txn.put(place, item.record, db=e.log, append=True)
             txn.put(item.name, place, db=e.index)
+            if item.name[-1:] == KIND_BYTE[None]:
+                txn.put(place, b"", db=e.names, append=True)
             total.blocks += 1
             total.size += item.size
             total.stored += len(item.record)

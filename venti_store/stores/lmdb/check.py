@@ -96,6 +96,7 @@ class Scrub:
             if not records:
                 break
             yield from self._judge(records)
+            yield from self._judge_names(records)
             next_number = records[-1].number + 1
             self.progress.number = next_number - 1
             self._after_batch(self.progress)
@@ -183,6 +184,20 @@ class Scrub:
                 name = record.score + KIND_BYTE[record.kind]
                 txn.put(name, NUMBER.pack(record.number), db=e.index)
         self.progress.mended += len(records)
+
+    def _judge_names(self, records: list[_Record]) -> list[Damage]:
+        """Name records must also be found without the blocks between them."""
+        e = self._e
+        names = [record for record in records if record.kind is None and record.score]
+        with store_errors(e.path), e.env.begin(db=e.names) as txn:
+            unlisted = [r for r in names if txn.get(NUMBER.pack(r.number)) is None]
+        if self._rebuild and unlisted:
+            with store_errors(e.path), e.env.begin(write=True, db=e.names) as txn:
+                for record in unlisted:
+                    txn.put(NUMBER.pack(record.number), b"")
+            self.progress.mended += len(unlisted)
+        why = "not in the table of names"
+        return [Damage(r.number, None, r.score, why, lost=False) for r in unlisted]
 
     def _walk_index(self) -> Iterator[Damage]:
         """Give the index entries that name no record of theirs.

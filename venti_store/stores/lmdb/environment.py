@@ -33,6 +33,7 @@ TABLES: Final = {
     "about": "text key → text: `format` (1), `hash` (blake3 or sha1), `id` (32 hex digits, random)",
     "log": "u64 number, from 1, without gaps → record",
     "index": "score, then the kind's byte (0: a name) → u64 number of the copy in use",
+    "names": "u64 number of a name record in the log → nothing",
     "counts": "kind's byte → 5 × u64, see below",
 }
 NUMBER: Final = struct.Struct(">Q")
@@ -48,6 +49,7 @@ class Environment:
     about: "_Database"
     log: "_Database"
     index: "_Database"
+    names: "_Database"
     counts: "_Database"
     family: Family
     store_id: str
@@ -145,13 +147,16 @@ def _open(path: str, identity: tuple[int, int]) -> Environment:
         with env.begin(db=about) as txn:
             version, name, store_id = (txn.get(key, b"") for key in (b"format", b"hash", b"id"))
         family = _known(path, version, name)
-        log, index, counts = (env.open_db(t, create=False) for t in (b"log", b"index", b"counts"))
+        log, index, names, counts = (
+            env.open_db(t, create=False) for t in (b"log", b"index", b"names", b"counts")
+        )
         return Environment(
             path=path,
             env=env,
             about=about,
             log=log,
             index=index,
+            names=names,
             counts=counts,
             family=family,
             store_id=store_id.decode(),

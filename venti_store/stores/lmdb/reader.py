@@ -107,6 +107,12 @@ class Reader:
             yield from batch
             number = batch[-1].number + 1
 
+    def names(self, start: int) -> Iterator[LogRecord]:
+        number = max(start, 1)
+        while batch := self._name_batch(number):
+            yield from batch
+            number = batch[-1].number + 1
+
     def last_number(self) -> int:
         e = self._environment
         e.check_process()
@@ -224,6 +230,27 @@ class Reader:
                 more = cursor.next()
         return batch
 
+    def _name_batch(self, start: int) -> list[LogRecord]:
+        e = self._environment
+        e.check_process()
+        batch: list[LogRecord] = []
+        with store_errors(e.path), e.env.begin(buffers=True) as txn:
+            cursor = txn.cursor(e.names)
+            more = cursor.set_range(NUMBER.pack(start))
+            while more and len(batch) < ENTRY_BATCH:
+                number = NUMBER.unpack(cursor.key())[0]
+                record = txn.get(cursor.key(), db=e.log)
+                try:
+                    if record is None:
+                        raise corrupt_entry(number, e.path, "it is missing")
+                    batch.append(self._log_record(txn, number, record))
+                except CorruptBlock:
+                    if not batch:
+                        raise
+                    break  # what comes before it is given first
+                more = cursor.next()
+        return batch
+
     def _entry_batch(self, start: int) -> list[LogEntry]:
         e = self._environment
         e.check_process()
@@ -266,7 +293,7 @@ class Reader:
                 raise self.corrupt(header.score, header.kind, number, why) from why
         else:
             self._good.add(number)
-        return LogRecord(number, header.kind, header.score, bytes(data))
+        return LogRecord(number, header.kind, header.score, bytes(data), len(data))
 
 
 def header_for(record: Buffer | None, score: bytes, kind: Kind | None) -> Header:

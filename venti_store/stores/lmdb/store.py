@@ -19,6 +19,7 @@ from venti_store.stores.lmdb.environment import (
     release,
     store_errors,
 )
+from venti_store.stores.lmdb.growth import Growth
 from venti_store.stores.lmdb.reader import Reader
 from venti_store.stores.lmdb.statistics import Statistics, statistics
 from venti_store.stores.lmdb.verified import Verified
@@ -55,6 +56,7 @@ class LmdbStore:
             queue_bytes_max=queue_bytes_max,
         )
         self._reader = Reader(self.environment, self.good, self._writer.pending_record)
+        self._growth: Growth | None = None
         self._closed = False
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
@@ -84,6 +86,10 @@ class LmdbStore:
         """Give what the log's records say of themselves, without reading or verifying blocks."""
         return self._reader.entries(start)
 
+    def names(self, start: int = 1) -> Iterator[LogRecord]:
+        """Give the name records from number `start` on; CorruptBlock as `log`."""
+        return self._reader.names(start)
+
     def statistics(self) -> Statistics:
         """Return what the store holds; costs nothing that grows with it."""
         return statistics(self.environment)
@@ -102,15 +108,23 @@ class LmdbStore:
 
         A record that is there already keeps its number.
         """
-        record = acceptable_name(data)
-        score = self.family.score(record)
-        name = score + KIND_BYTE[None]
-        item = Item(name, encode(None, score, record), len(record))
-        await in_thread(partial(self._writer.put, [item]))
+        return (await self.append_names([data]))[0]
+
+    async def append_names(self, records: Sequence[Buffer]) -> list[int]:
+        """Append several in this order, as `append_name` does, with one sync; return their numbers."""
+        items = [self._name_item(acceptable_name(data)) for data in records]
+        await in_thread(partial(self._writer.put, items))
         await self.sync()
         e = self.environment
         with store_errors(e.path), e.env.begin(db=e.index) as txn:
-            return int(NUMBER.unpack(txn.get(name, b""))[0])
+            return [int(NUMBER.unpack(txn.get(item.name, b""))[0]) for item in items]
+
+    async def wait_log(self, number: int) -> None:
+        """Return when the log has an entry `number`, whoever appends it; within trio only."""
+        if self._growth is None:
+            self._growth = Growth(self.path)
+        while self.last_number() < number:
+            await self._growth.wait()
 
     async def sync(self) -> None:
         self.environment.check_process()
@@ -123,8 +137,14 @@ class LmdbStore:
         try:
             await self.sync()
         finally:
+            if self._growth is not None:
+                self._growth.close()
             await in_thread(self._writer.close)
             release(self.environment)
+
+    def _name_item(self, record: bytes) -> Item:
+        score = self.family.score(record)
+        return Item(score + KIND_BYTE[None], encode(None, score, record), len(record))
 
     def _prepare(self, blocks: Sequence[Block]) -> list[Item]:
         """Return the records to append: of blocks that are not here in a good copy."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import lmdb
 
 from venti_store.errors import StoreError, StoreFull
+from venti_store.stores.lmdb import growth
 from venti_store.stores.lmdb.append import Item, append
 from venti_store.stores.lmdb.environment import Environment, store_error, store_errors
 from venti_store.stores.lmdb.verified import Verified
@@ -198,6 +199,7 @@ class Writer:
             if group or again:
                 self._check_room(group)
                 append(e, group, self._good, again)
+                growth.tell(e.path)
             if durable:
                 e.env.sync(True)
             self._groups += 1

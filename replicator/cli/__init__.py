@@ -1,0 +1,1 @@
+"""The commands of replication, a module each."""

@@ -1,0 +1,44 @@
+"""cpusvc: the dispatcher of a cpu node."""
+
+import argparse
+import os
+
+from lib9.cli import Parser, entry
+
+
+def parser() -> Parser:
+    from spawngrid.cli.node import add_config_option
+
+    p = Parser(
+        "cpusvc",
+        description="Do what cpu.in says: start, save and end environments of this node, and say in\n"
+        "cpu.out what came of it and what there is. Runs until SIGTERM; environments go on.\n"
+        "Started by grid node start; a script may stand in for it.",
+    )
+    add_config_option(p)
+    return p.house_options()
+
+
+def main(args: argparse.Namespace) -> None:
+    from lib9 import faults, keys, supervision
+    from spawngrid.cli.node import node_of
+    from spawngrid.cpusvc.service import Service
+    from spawngrid.node.environments import open_environments
+    from spawngrid.node.processes import record_pid
+
+    config = node_of(args)
+    os.environ.update(config.environ(dict(os.environ)))
+    if faults.VARIABLE in os.environ:
+        faults.arm_kill(os.environ[faults.VARIABLE])
+    record_pid(config, "cpusvc", os.getpid())
+    key = keys.format_key(keys.load(config.key_file).public)
+    service = Service(config, key, open_environments(config))
+    supervision.notify(os.environ, "READY=1")
+    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
+    service.run()
+
+
+run = entry(parser, main)
+
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -1,0 +1,1 @@
+"""What users and operators run: blocking sockets, no event loop."""

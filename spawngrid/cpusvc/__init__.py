@@ -1,0 +1,1 @@
+"""The dispatcher of a cpu node: does what cpu.in says, and says in cpu.out what there is."""

@@ -1,0 +1,1 @@
+"""Environments: a stored root, writable, with processes of its own that see nothing else."""

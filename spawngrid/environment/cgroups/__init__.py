@@ -1,0 +1,1 @@
+"""Control groups of versions 1 and 2, and both at once."""

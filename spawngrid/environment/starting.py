@@ -1,0 +1,187 @@
+"""One environment comes to be, in a process forked from the keeper: everything is imported already.
+
+The order matters for who cleans up: the record is there before anything else (node.py), every thing made
+afterwards carries the environment's id or slot, and the state becomes `running` last.
+"""
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from lib9.faults import fault
+from lib9.keys import Identity
+from spawngrid.environment import (
+    fit,
+    hubs,
+    identity,
+    kernel,
+    network,
+    oci,
+    record,
+    runc,
+    slots,
+    tree,
+)
+from spawngrid.environment.cgroups.group import Group, read_layout
+from spawngrid.environment.cgroups.layout import Layout
+from spawngrid.environment.interface import CannotIsolate, Spec, StartFailed
+from spawngrid.environment.places import Own
+from spawngrid.environment.processes import start_time
+
+PIPE: Final = "input"  # the shell's standard input, filled by the keeper
+_MOUNT_POINT_MODE: Final = 0o700
+
+
+def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
+    """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller."""
+    entry = record.read(own)
+    if entry is None:
+        raise StartFailed(f"{own.id}: its record is gone")
+    layout, spec = read_layout(), entry.spec
+    service = Group(layout, own.service_cgroup)
+    service.create()
+    service.add(os.getpid())
+    fault("start.cgroup")
+    tree.mount(own, spec, kill_at=kill_at, not_ours=not_ours)
+    fault("start.mounted")
+    with_services = _take_over(own, entry, layout)
+    fault("start.created")
+    init = runc.read_pid(own, runc.PID_FILE)
+    if spec.network == "nat":
+        network.connect(own.node, entry.slot, init)
+    fault("start.connected")
+    runc.run(own, ["start", own.id])
+    fault("start.started")
+    start_shell(own)
+    begun = start_time(init)
+    if begun is None:
+        raise StartFailed("its process 1 ended at once")
+    entry = replace(
+        entry, state="running", init_pid=init, init_start=begun, started_s=int(time.time())
+    )
+    record.write(own, entry)
+    fault("start.recorded")
+    if with_services:
+        hubs.say(own, f". {fit.SERVICES}")
+
+
+def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
+    """Let runc make the environment around the root; tell whether the root has services to start."""
+    root = os.open(own.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fit.make_fit(root)
+        binds = _files(own, entry, fit.host_keys(root))
+        with_services = fit.has_services(root)
+        _place_root(root, entry.slot)
+    finally:
+        os.close(root)
+    _write_configuration(own, entry, layout, binds)
+    runc.run(own, ["create", "--bundle", own.folder, "--pid-file", own.path(runc.PID_FILE), own.id])
+    return with_services
+
+
+def _place_root(root: int, slot: int) -> None:
+    """Put the root, with its ids mapped, where runc finds it: in a mount namespace of this process."""
+    users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
+    try:
+        copy = kernel.copy_mount(root, users=users)
+    except OSError as error:
+        raise CannotIsolate(
+            f"ids cannot be mapped on this file system: {error.strerror}"
+        ) from error
+    finally:
+        os.close(users)
+    kernel.unshare(kernel.NEW_MOUNTS)
+    kernel.keep_mounts_private()
+    kernel.put_mount(copy, oci.ROOT)
+    os.close(copy)
+
+
+def _write_configuration(
+    own: Own, entry: record.Entry, layout: Layout, binds: list[oci.Bind]
+) -> None:
+    memory = layout.of("memory", "")
+    swap = "memory.swap.max" if layout.is_pure else "memory.memsw.limit_in_bytes"
+    parent = own.service_cgroup if layout.is_pure else ""
+    configuration = oci.configuration(
+        hostname=entry.spec.hostname,
+        slot=entry.slot,
+        cgroup=own.guest_cgroup,
+        limits=entry.spec.limits,
+        network=entry.spec.network,
+        binds=binds,
+        swap_counted=memory is not None and os.path.exists(f"{memory}{parent}/{swap}"),
+    )
+    with open(own.path("config.json"), "w", encoding="utf-8") as file:
+        json.dump(configuration, file)
+
+
+def _files(own: Own, entry: record.Entry, host_keys: list[str]) -> list[oci.Bind]:
+    """Write the files that are this spawn's own; return what is bound into the root."""
+    spec = entry.spec
+    address = slots.addresses(entry.slot)[1] if spec.network == "nat" else ""
+    texts = {
+        "etc/hostname": f"{spec.hostname}\n",
+        "etc/hosts": identity.hosts(spec.hostname, address),
+        "etc/resolv.conf": _resolv_conf(spec),
+        "etc/machine-id": identity.machine_id(os.urandom(16)),
+        **_ssh_keys(spec, host_keys),
+    }
+    folder = own.path("files")
+    os.mkdir(folder, 0o700)
+    binds = [oci.Bind(_initial_program(), oci.INIT)]
+    first = slots.first_id(entry.slot)
+    for number, (name, text) in enumerate(texts.items()):
+        path = os.path.join(folder, str(number))
+        secret = "PRIVATE KEY" in text
+        with open(path, "w", encoding="utf-8", opener=_private if secret else None) as file:
+            file.write(text)
+        os.chown(path, first, first)
+        binds.append(oci.Bind(path, f"/{name}"))
+    binds += [oci.Bind(source, target, writable=True) for source, target in hubs.guest_files(own)]
+    return binds
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _resolv_conf(spec: Spec) -> str:
+    if spec.network == "none":
+        return ""
+    with suppress(OSError), open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+        return identity.resolv_conf(file.read(64 << 10), shares_network=spec.network == "host")
+    return ""
+
+
+def _ssh_keys(spec: Spec, names: list[str]) -> dict[str, str]:
+    """Return new keys for a root that has some: one of Ed25519, and nothing in place of the others."""
+    if not names:
+        return {}
+    made = Identity.generate()
+    secret, public = identity.ssh_key(made.seed, made.public, f"root@{spec.hostname}")
+    own = {"etc/ssh/ssh_host_ed25519_key": secret, "etc/ssh/ssh_host_ed25519_key.pub": public}
+    return {name: own.get(name, "") for name in names}
+
+
+def _initial_program() -> str:
+    path = runc.initial_program()
+    if path is None:
+        raise CannotIsolate(f"{runc.INIT_PROGRAM}: not installed")
+    return path
+
+
+def start_shell(own: Own) -> None:
+    """Start the environment's shell on its hubs, as `hub` does on a machine of its own."""
+    pipe = os.open(own.path(PIPE), os.O_RDWR | os.O_CLOEXEC)  # both ways: it never ends
+    output, errors = hubs.shell_outputs(own)
+    try:
+        prompt = f"PS1={own.id[:4]}; "
+        words = ["exec", "--detach", "--pid-file", own.path(runc.SHELL_PID_FILE), "--env", prompt]
+        runc.run(own, [*words, own.id, fit.SHELL, "-i"], streams=(pipe, output, errors))
+    finally:
+        for descriptor in (pipe, output, errors):
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Requests of users: how they travel, and how they are kept until they are answered."""

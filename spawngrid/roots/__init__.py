@@ -1,0 +1,1 @@
+"""Roots from outside: directories, tar archives, new Debian systems; and back."""

@@ -1,0 +1,21 @@
+"""One node for a module's tests: its keeper and hubs are started once."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import need
+from tests.spawngrid.environment.machine import Machine
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    need("root", os.geteuid() == 0, "not root")
+    need("fuse", os.access("/dev/fuse", os.R_OK | os.W_OK), "no usable /dev/fuse")
+    for name in ("runc", "catatonit", "busybox"):
+        need("grid", shutil.which(name) is not None, f"{name} is not installed")
+    made = Machine(tmp_path_factory.mktemp("node"))
+    yield made
+    made.close()
