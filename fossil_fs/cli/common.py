@@ -11,7 +11,7 @@ from lib9.errors import Exit
 from lib9.places import cache_directory
 from lib9.telling import printable
 from venti_store.cli.address import add_store_option, store_address, with_store
-from venti_store.errors import BadTree, HashMismatch
+from venti_store.errors import BadScore, BadTree, HashMismatch
 
 if TYPE_CHECKING:
     from fossil_fs.snapshot import Snapshot
@@ -39,7 +39,12 @@ def resolve(text: str, address: str) -> "Score":
 
     Names are those of this user and those that the store at `address` has.
     """
-    return names_here(address).resolve(text)
+    from venti_store.score import parse_score
+
+    try:
+        return parse_score(text)  # which needs nothing of what names need
+    except BadScore:
+        return names_here(address).resolve(text)
 
 
 def names_here(address: str) -> "NamesHere":
