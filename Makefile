@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check lint types floors docs bench fuzz clean
+.PHONY: help setup demo demo-grid test test-long check lint types floors docs bench fuzz clean
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := lib9 ndbdb venti_store fossil_fs hubfs replicator spawngrid
@@ -16,6 +16,10 @@ setup: $(VENV)/ready  ## the virtual environment with this project in it
 
 demo: $(VENV)/ready  ## a directory becomes a score, a mount, a new score: on real files
 	sh tools/demo
+
+demo-grid: $(VENV)/ready  ## a grid of two nodes: spawn, work, save, spawn elsewhere (root; makes a Debian root once)
+	tools/setup run grid
+	sh tools/demo-grid
 
 test: $(VENV)/ready  ## all tests that take less than minutes (REQUIRE=fuse,root: skips fail)
 	tools/setup test grid

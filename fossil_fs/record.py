@@ -126,13 +126,19 @@ def pack_record(family: Family, name: bytes, node: Node, slot: int) -> bytes:
 
 
 def pack_inode(
-    family: Family, name: bytes, node: Node, slot: int, *, nlink: int | None = None
+    family: Family,
+    name: bytes,
+    node: Node,
+    slot: int,
+    *,
+    nlink: int | None = None,
+    saved: int | None = None,
 ) -> bytes:
     """Return the record of `node` itself, under `name`, whatever its links."""
     kind = node.mode & _TYPE
-    special = kind not in _PLAIN_TYPES or node.xattrs or node.xattr_stream is not None
-    if special or node.qid_offset or nlink is not None or not is_native(family):
-        return _pack_any(family, name, node, slot, nlink)
+    unusual = node.xattrs, node.xattr_stream, node.qid_offset, nlink, saved
+    if unusual != _USUAL or kind not in _PLAIN_TYPES or not is_native(family):
+        return _pack_any(family, name, node, slot, nlink, saved)
     seconds, nanoseconds = divmod(node.mtime_ns, SECOND)
     era, mtime = divmod(seconds, _ERA)
     second, stored = slot + 1 if kind == stat.S_IFDIR else 0, to_stored(node.mode)
@@ -145,7 +151,9 @@ def pack_inode(
     # fmt: on
 
 
-def _pack_any(family: Family, name: bytes, node: Node, slot: int, nlink: int | None) -> bytes:
+def _pack_any(
+    family: Family, name: bytes, node: Node, slot: int, nlink: int | None, saved: int | None
+) -> bytes:
     """Return any record; `pack_inode` is a short way to the same bytes for those of most files."""
     seconds, nanoseconds = divmod(node.mtime_ns, SECOND)
     era, mtime = divmod(seconds, _ERA)
@@ -158,6 +166,7 @@ def _pack_any(family: Family, name: bytes, node: Node, slot: int, nlink: int | N
         xattrs=node.xattrs if xattr_slot is None else (),
         xattr_slot=xattr_slot,
         nlink=nlink,
+        saved=saved,
     )
     sections = [(SECTION_EXTRA, pack_extra(extra))]
     if node.qid_offset:
@@ -248,6 +257,7 @@ _PLAIN_MODES = frozenset((0, LINK, DIR))
 _PLAIN_HEAD = struct.Struct(">IHH")  # magic, version, length of the name
 _PLAIN_ALL = struct.Struct(">IIIIQ6xIIIII3s4sII3sIi")  # all that follows the name
 _PLAIN_TYPES = frozenset((stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR))
+_USUAL = ((), None, 0, None, None)
 _TYPE = 0o170000  # what stat.S_IFMT takes of a mode
 
 

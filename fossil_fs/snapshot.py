@@ -19,7 +19,7 @@ from fossil_fs.record import (
     Record,
     is_native,
     make_record,
-    pack_record,
+    pack_inode,
     stream_sizes,
     to_entries,
     to_node,
@@ -58,6 +58,7 @@ class Snapshot:
     prev: Score | None
     blocksize: int
     owners: Owners = NO_OWNERS
+    saved_ns: int | None = None  # when a mount was saved as this
 
     def directory(
         self, *, report: Report | None = None, cache: PointerCache | None = None
@@ -102,7 +103,8 @@ async def open_snapshot(
     block = unpack_metablock(await read(store, own, 0, own.dsize), own.dsize)
     if not block.slots:
         raise BadTree(f"{score.hex()}: a root without a record")
-    node = _root_node(unpack_record(block.record(0)), slots, owners)
+    record = unpack_record(block.record(0))
+    node = _root_node(record, slots, owners)
     links = None
     if is_native(family):
         streams = slots[SLOT_LINKS], slots[SLOT_LINKS_META]
@@ -122,6 +124,7 @@ async def open_snapshot(
         prev,
         root.blocksize,
         owners,
+        record.extra.saved if record.extra is not None else None,
     )
 
 
@@ -165,6 +168,7 @@ def write_snapshot(
     prev: Score | None = None,
     name: bytes = b"",
     blocksize: int | None = None,
+    saved_ns: int | None = None,
 ) -> Score:
     """Write the root block of a tree and return its score.
 
@@ -179,7 +183,7 @@ def write_snapshot(
     xattrs_at = SLOT_XATTRS if native else SLOT_XATTRS_CLASSIC
     slots: list[Entry | None] = [None] * (SLOT_XATTRS + 1)
     slots[SLOT_SOURCE], slots[SLOT_META], *xattrs = to_entries(family, root)
-    slots[SLOT_SELF] = _write_self(sink, root, xattrs_at)
+    slots[SLOT_SELF] = _write_self(sink, root, xattrs_at, saved_ns)
     if links is not None:
         slots[SLOT_LINKS : SLOT_LINKS_META + 1] = links
     if xattrs:
@@ -191,13 +195,13 @@ def write_snapshot(
     return sink.put(Kind.ROOT, pack_root(family, block))
 
 
-def _write_self(sink: BlockSink, root: Node, xattrs_at: int) -> Entry:
+def _write_self(sink: BlockSink, root: Node, xattrs_at: int, saved_ns: int | None) -> Entry:
     """Write the stream that holds the root's own record alone."""
     family = sink.family
     slot = xattrs_at - 2 if root.xattr_stream is not None else 0
     own = replace(root, link=None, qid_offset=0)
     entry = replace(
-        unpack_direntry(pack_record(family, NAME_OF_ROOT, own, slot)),
+        unpack_direntry(pack_inode(family, NAME_OF_ROOT, own, slot, saved=saved_ns)),
         entry=SLOT_SOURCE,
         mentry=SLOT_META,
     )

@@ -43,6 +43,8 @@ def ask(path: str, *words: str, seconds_max: float | None = None) -> tuple[list[
             sock.sendall(shlex.join(words).encode() + b"\n")
             with sock.makefile("rb") as file:
                 return _answer(iter(lambda: file.readline(LINE_MAX), b""), path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NobodyThere(f"{path}: nobody listens there") from None
         except OSError as error:
             raise NobodyThere(f"{path}: {error.strerror or 'no answer in time'}") from None
 

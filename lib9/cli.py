@@ -47,7 +47,12 @@ def _columns() -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line and exit status 2, with the house options."""
+    """An ArgumentParser whose errors are one line and exit status 2, with the house options.
+
+    `mixed`: options may stand between arguments of which the later ones can be left out.
+    """
+
+    mixed = False
 
     def __init__(self, prog: str | None = None, *, description: str = "", **rest: object) -> None:
         rest.setdefault("epilog", EXIT_STATUS)
@@ -86,7 +91,7 @@ def entry(parser: Callable[[], Parser], main: Main, *, logs: bool = True) -> Cal
 def run_command(parser: Parser, main: Main, argv: list[str], *, logs: bool = True) -> int:
     """Run one command with the arguments `argv` and return its exit status."""
     try:
-        args = parser.parse_args(argv)
+        args = parser.parse_intermixed_args(argv) if parser.mixed else parser.parse_args(argv)
     except UsageError as wrong:  # from the type of an argument
         parser.error(str(wrong))
     program = parser.prog.split()[0]

@@ -20,6 +20,7 @@ from ndbdb.record import Record
 DEFAULT_FILE = "/lib/ndb/local"
 FILE_BYTES_MAX = 256 << 20
 """What is read into memory of one file; millions of records, far from a mistake like a disk image."""
+_PIPE_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,18 @@ def whole_lines(data: bytes) -> str:
 
 def read_file(name: str) -> bytes:
     """Return the bytes of one file; DatabaseTooLarge, or OSError."""
-    with open(name, "rb") as file:
-        data = file.read(FILE_BYTES_MAX + 1)
-    if len(data) > FILE_BYTES_MAX:
-        raise DatabaseTooLarge(f"{name}: over {FILE_BYTES_MAX >> 20} MiB")
-    return data
+    with open(name, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > FILE_BYTES_MAX:
+            raise DatabaseTooLarge(f"{name}: over {FILE_BYTES_MAX >> 20} MiB")
+        parts = []
+        size = 0
+        # the whole file in the first read: room for the largest one would have to be cleared each time
+        while part := file.read(max(os.fstat(file.fileno()).st_size - size, _PIPE_BYTES)):
+            parts.append(part)
+            size += len(part)
+            if size > FILE_BYTES_MAX:
+                raise DatabaseTooLarge(f"{name}: over {FILE_BYTES_MAX >> 20} MiB")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _read(name: str) -> _Loaded | None:

@@ -1,13 +1,12 @@
 """Find the records that have a pair without parsing the others: a text search, then the grammar.
 
-A value stands in the text as it is, right behind `=` or `="`, so a search for that finds every
+A value stands in the text as it is, right behind `=` or `="`, so one search for it finds every
 candidate; only the records around candidates are parsed. A hundred thousand records take
 milliseconds, where parsing all of them takes a second.
 """
 
 import re
 from collections.abc import Iterator
-from heapq import merge
 
 from ndbdb.parser import WHITE, parse
 from ndbdb.record import Pair, Record
@@ -32,21 +31,26 @@ def records_with(text: str, pair: Pair, file: str = "") -> Iterator[Record]:
 
 
 def _candidates(text: str, pair: Pair) -> Iterator[int]:
-    if pair.value:
-        plain, quoted = "=" + pair.value, '="' + pair.value
-        return merge(_finds(text, plain, WHITE + "\n"), _finds(text, quoted, '"\n'))
-    # the start of it: a long attribute may be cut within its last character
-    return _finds(text, pair.attr[:7] or "=")
+    if not pair.value:
+        # the start of it: a long attribute may be cut within its last character
+        return _finds(text, pair.attr[:7] or "=")
+    return (at for at in _finds(text, pair.value) if _is_value(text, at, at + len(pair.value)))
 
 
-def _finds(text: str, needle: str, ends: str = "") -> Iterator[int]:
-    """Yield where `needle` stands in front of one of `ends`, or anywhere if there are none."""
-    position = text.find(needle)
-    while position >= 0:
-        after = position + len(needle)
-        if not ends or text[after : after + 1] in ends:
-            yield position
-        position = text.find(needle, position + 1)
+def _finds(text: str, needle: str) -> Iterator[int]:
+    # from behind first: where there is nothing, CPython tells so three times as fast
+    end = text.rfind(needle) + len(needle)
+    position = text.find(needle, 0, end)
+    while 0 <= position < end:
+        yield position
+        position = text.find(needle, position + 1, end)
+
+
+def _is_value(text: str, start: int, end: int) -> bool:
+    """Tell whether what stands from `start` to `end` may be a whole value."""
+    if text[start - 1 : start] == "=" and text[end : end + 1] in WHITE + "\n":
+        return True
+    return text[max(start - 2, 0) : start] == '="' and text[end : end + 1] in '"\n'
 
 
 def _record_start(text: str, position: int, floor: int) -> int:

@@ -21,7 +21,7 @@ from replicator.interfaces import NameRules
 from replicator.judging import Judge
 from replicator.link import Link, LinkState, Open
 from replicator.peers import PeerNode
-from replicator.positions import MemoryPositions, Positions
+from replicator.positions import Direction, MemoryPositions, Positions
 from replicator.status import LocalName, NameState
 from replicator.waiting import Replicas
 from venti_store.names.opened import open_book
@@ -32,6 +32,7 @@ from venti_store.stores.lmdb.store import LmdbStore
 from venti_store.stores.remote import RemoteStore
 
 DEADLINE_SECONDS: Final = 15.0  # for an answer: a silent cut is noticed in this, and a wait
+KEEP_SECONDS: Final = 10.0  # between looks at names that wait: what is on its way needs no mention
 NAMES_MAX: Final = 256  # of the last names in our log, that status tells of
 
 log = logging.getLogger("replicate")
@@ -59,6 +60,7 @@ class Daemon:
         rescan: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         """Replicate until cancelled. `rescan`: peers and ways to ask for everything again."""
+        os.makedirs(self._info_folder, exist_ok=True)
         listeners = await streams.listen(streams.Dial("unix", path=socket))
         files: list[InfoFile] = []
         try:
@@ -66,6 +68,7 @@ class Daemon:
                 console = Console(self.status, self._wait)
                 nursery.start_soon(partial(trio.serve_listeners, console, listeners))
                 nursery.start_soon(self._watch_names)
+                nursery.start_soon(self._keep_waiting)
                 for peer in peers:
                     positions = self._positions(peer, files)
                     for link in self._links_to(peer, positions):
@@ -160,6 +163,25 @@ class Daemon:
             await open_book(self.store, self.store.path).refresh()
         except (SpawngridError, OSError) as error:
             log.warning("names: %s", error)
+
+    async def _keep_waiting(self) -> None:
+        """Keep the names whose blocks nobody has, with what they lack, for `grid names why`."""
+        kept: frozenset[bytes] = frozenset()
+        while True:
+            await trio.sleep(KEEP_SECONDS)
+            waiting = frozenset(
+                bytes(record.data)
+                for link in self.links
+                if link.following is not None and link.status.direction is Direction.PULL
+                for record, partial in link.following.follower.waiting_names()
+                if partial
+            )
+            if waiting - kept:
+                try:
+                    await open_book(self.store, self.store.path).take(sorted(waiting - kept))
+                except (SpawngridError, OSError) as error:
+                    log.warning("names: %s", error)
+            kept = waiting
 
     async def _wait(self, score: str, count: int, seconds: float) -> int:
         wanted = self.store.family.parse(score)

@@ -131,6 +131,11 @@ class Follower:
         return self._next
 
     @property
+    def settled_number(self) -> int:
+        """The number of the last entry up to which every block was put, is there, or is a hole."""
+        return self._settled.number
+
+    @property
     def holes(self) -> list[Hole]:
         """The holes that are open, in the order they were found."""
         return list(self._holes.values())

@@ -39,6 +39,7 @@ class Progress:
     refused: list[str] = field(default_factory=list)  # why names were, the last REFUSED_MAX
     refused_count: int = 0
     number: int = 0  # of the entry that was read last
+    settled: int = 0  # number of the entry up to which blocks are put, or known to be there
     last: int = 0  # number of the last entry there is, as far as is known
     caught_up: bool = False  # at the end of the log, with all there is done
 
@@ -95,6 +96,7 @@ class Following:
                     else:
                         nursery.start_soon(self._carry_out, action)
                 self.progress.caught_up = self.follower.idle
+                self.progress.settled = self.follower.settled_number
                 self._hooks.on_change(self.progress)
                 await self._news.wait()
                 self._news = trio.Event()
@@ -133,7 +135,12 @@ class Following:
                 self.follower.synced()
                 self._hooks.on_blocks()
             case actions.Judge(names):
-                self._judged(await self._judge.judge(names) if self._with_names else _no(names))
+                if self._with_names:
+                    self._judged(await self._judge.judge(names))
+                else:
+                    self.follower.judged(
+                        [Judgement(refused="names are not kept there")] * len(names)
+                    )
             case actions.AppendNames(names):
                 await self._destination.append_names([name.data for name in names])
                 fault("replicate.named")
@@ -177,7 +184,3 @@ class Following:
                 self.progress.refused.append(judgement.refused)
                 del self.progress.refused[:-REFUSED_MAX]
         self.follower.judged(judgements)
-
-
-def _no(names: Sequence[LogRecord]) -> list[Judgement]:
-    return [Judgement(refused="names are not kept there") for _ in names]

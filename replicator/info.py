@@ -34,9 +34,6 @@ class InfoFile:
     @classmethod
     def open(cls, path: str) -> Self:
         """Open the file, made if it is missing. InfoBusy, or OSError."""
-        folder = os.path.dirname(path)
-        if folder:
-            os.makedirs(folder, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o644)
         try:

@@ -7,26 +7,16 @@ big-endian.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from lib9.errors import LocalProtocolError, RemoteProtocolError
+from lib9 import messages
+from lib9.errors import LocalProtocolError
 from lib9.framing import Buffer, FrameBuffer, frame
-from venti_store.fields import Context, Field
-from venti_store.score import BLAKE3
+from lib9.messages import Layout
 
 PREFIX_SIZE: Final = 4
-_CONTEXT: Final = Context(BLAKE3)  # no field of these protocols depends on it
 
 M = TypeVar("M")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The code of a message, and the kinds of its fields, in the order of the dataclass."""
-
-    code: int
-    fields: tuple[Field, ...] = ()
 
 
 class Table(Generic[M]):
@@ -35,38 +25,19 @@ class Table(Generic[M]):
     def __init__(self, layouts: Mapping[type[M], Layout], body_size_max: int) -> None:
         self.layouts = layouts
         self.body_size_max = body_size_max
-        self._names = {
-            kind: tuple(f.name for f in fields(kind))  # type: ignore[arg-type]
-            for kind in layouts
-        }
-        self._by_code = {layout.code: kind for kind, layout in layouts.items()}
-        assert len(self._by_code) == len(layouts), "two messages share a code"
+        self._table = messages.Table(layouts, tag_size=0)
 
     def pack(self, message: M) -> bytes:
         """Return the body that carries `message`; LocalProtocolError if it cannot."""
-        kind = type(message)
-        layout = self.layouts[kind]
-        out: list[Buffer] = [layout.code.to_bytes(1, "big")]
-        for name, field in zip(self._names[kind], layout.fields, strict=True):
-            field.pack(getattr(message, name), out, _CONTEXT)
-        body = b"".join(out)
+        body = b"".join(self._table.pack(0, message))
         if len(body) > self.body_size_max:
-            raise LocalProtocolError(f"{kind.__name__}: longer than {self.body_size_max} bytes")
+            kind = type(message).__name__
+            raise LocalProtocolError(f"{kind}: longer than {self.body_size_max} bytes")
         return body
 
     def unpack(self, body: memoryview) -> M:
         """Return the message; RemoteProtocolError for a body that `pack` could not have made."""
-        kind = self._by_code.get(body[0]) if body else None
-        if kind is None:
-            raise RemoteProtocolError("unknown message")
-        at = 1
-        values: list[Any] = []
-        for field in self.layouts[kind].fields:
-            value, at = field.unpack(body, at, _CONTEXT)
-            values.append(value)
-        if at != len(body):
-            raise RemoteProtocolError(f"{len(body) - at} bytes after a {kind.__name__}")
-        return kind(*values)
+        return self._table.unpack(body)[1]
 
     def framed(self, message: M) -> bytes:
         """Return the frame that carries a message."""
@@ -90,3 +61,6 @@ class Frames(Generic[M]):
         """Give the messages that are whole; RemoteProtocolError at the first breach."""
         while (body := self._frames.next_body()) is not None:
             yield self._table.unpack(body)
+
+
+__all__ = ["Frames", "Layout", "Table"]

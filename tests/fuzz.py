@@ -23,10 +23,16 @@ from lib9.keys import parse_key
 from lib9.noise import KeyPair
 from lib9.streams import parse_dial
 from ndbdb.parser import parse
+from tests.venti_store.names.kit import about, naming, signed
 from venti_store import wire
 from venti_store.codec import BadRecord, read_header, verified
 from venti_store.hashtree.entry import unpack_entry
 from venti_store.hashtree.root import unpack_root
+from venti_store.names.page import Numbered, Page, names_in, record_of
+from venti_store.names.record import Action
+from venti_store.names.record import unpack as unpack_name
+from venti_store.names.waiting import parse_waiting
+from venti_store.names.words import parse_reference
 from venti_store.protocol import Connection, Role
 from venti_store.score import BLAKE3, FAMILIES, parse_score
 from venti_store.versions import LineReader
@@ -83,6 +89,11 @@ DECODERS: dict[str, Decoder] = {
     "metablock": lambda data: unpack_metablock(data, 8192),
     "extra": unpack_extra,
     "xattrs": unpack_xattrs,
+    "name-record": unpack_name,
+    "name-waiting": lambda data: parse_waiting(data.decode(errors="surrogateescape")),
+    "name-page": lambda data: names_in(data.decode(errors="surrogateescape")),
+    "name-line": lambda data: record_of(data.decode(errors="surrogateescape")),
+    "name-reference": lambda data: parse_reference(data.decode(errors="surrogateescape")),
     "ndb": lambda data: list(parse(data.decode(errors="surrogateescape"))),
     **{f"message-{name}": _message(version) for name, version in wire.VERSIONS.items()},
     **{
@@ -111,6 +122,11 @@ def corpus() -> list[bytes]:
         b"vac:" + b"da" * 20,
         b'sys=a dial="b" #c\n\tx=y\n',
     ]
+    one = naming(comment="a b")
+    share = about(one, Action.SHARE, to="*")
+    page = Page.empty("# x\n").extended([Numbered(1, one), Numbered(2, share)])
+    texts_ += [signed(one).data, signed(share).data, page.text.encode(), b"usr@2026-01-31~1.0a5b"]
+    texts_ += [line.encode() + b"\n" for line in page.text.splitlines()]
     return [*found, *lines, *texts_, entry, bytes(300), b"\1" * 324]
 
 

@@ -6,7 +6,7 @@ with one copy and without waiting.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, runtime_checkable
 
@@ -38,14 +38,21 @@ class NameAppender(Protocol):
     async def append_name(self, data: Buffer) -> int: ...
 
 
+Admit = Callable[[bytes], Awaitable[None]]
+"""Raises why a name record may not be appended."""
+
+
 class Answers:
     """The meaning of requests in one version of the protocol."""
 
-    def __init__(self, store: BlockStore, version: Version, *, read_only: bool) -> None:
+    def __init__(
+        self, store: BlockStore, version: Version, *, read_only: bool, admit: Admit | None = None
+    ) -> None:
         self.store = store
         self.version = version
         self.lender = store if isinstance(store, Lender) else None
         self._read_only = read_only
+        self._admit = admit
 
     def error(self, error: SpawngridError, message: wire.Request) -> wire.Error:
         """Return the reply for a request that failed."""
@@ -109,6 +116,8 @@ class Answers:
             raise ReadOnly("read only")
         if not isinstance(self.store, NameAppender):
             raise StoreError("this store keeps no names")
+        if self._admit is not None:
+            await self._admit(bytes(data))
         return await self.store.append_name(data)
 
     def _statistics(self) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ import trio
 
 from lib9.errors import RemoteProtocolError, SpawngridError
 from venti_store import faults, wire
-from venti_store.answers import Answers
+from venti_store.answers import Admit, Answers
 from venti_store.interfaces import BlockStore, Key
 from venti_store.kind import BLOCK_SIZE_MAX
 from venti_store.outbox import Outbox
@@ -54,6 +54,7 @@ class Host(Protocol):
     store: BlockStore
     limits: Limits
     pool: Pool
+    admit_name: Admit | None
 
 
 class Conversation:
@@ -147,7 +148,10 @@ class Conversation:
         match message:
             case wire.Hello():
                 self._answers = Answers(
-                    self._server.store, self._connection.version, read_only=self._read_only
+                    self._server.store,
+                    self._connection.version,
+                    read_only=self._read_only,
+                    admit=self._server.admit_name,
                 )
                 self._reply(tag, wire.Welcome())
             case wire.Ping():

@@ -6,21 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lib9.errors import LocalProtocolError
-from lib9.fields import (
-    REST,
-    STRING,
-    U8,
-    U32,
-    U64,
-    VAR,
-    Counted,
-    Field,
-    Many,
-    Pad,
-    Record,
-    UInt,
-    end_of,
-)  # fmt: skip
+from lib9.fields import Counted, UInt, end_of
 from venti_store.kind import BLOCK_SIZE_MAX, Kind
 from venti_store.score import Buffer, Family, Score
 
@@ -69,8 +55,3 @@ KIND: Final = UInt(1, Kind)
 COUNT: Final = Count()
 BLOB: Final = Counted(4, BLOCK_SIZE_MAX, view=True)
 SCORE: Final = ScoreField()
-
-__all__ = [
-    "BLOB", "COUNT", "KIND", "REST", "SCORE", "STRING", "U8", "U32", "U64", "VAR",
-    "Context", "Count", "Counted", "Field", "Many", "Pad", "Record", "ScoreField", "UInt",
-]  # fmt: skip

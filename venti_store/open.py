@@ -30,6 +30,7 @@ OPENERS: dict[str, str] = {
     "noise": "venti_store.stores.far:open_far",
     "cached": "venti_store.combined:open_cached",
     "any": "venti_store.combined:open_any",
+    "peers": "venti_store.combined:open_peers",
 }
 
 

@@ -12,6 +12,7 @@ import logging
 import trio
 
 from lib9.errors import SpawngridError
+from venti_store.answers import Admit
 from venti_store.conversation import Conversation, Limits
 from venti_store.interfaces import BlockStore
 from venti_store.room import Pool
@@ -23,10 +24,17 @@ class Server:
     """One store, and everybody who talks to it."""
 
     def __init__(
-        self, store: BlockStore, *, read_only: bool = False, limits: Limits | None = None
+        self,
+        store: BlockStore,
+        *,
+        read_only: bool = False,
+        limits: Limits | None = None,
+        admit_name: Admit | None = None,
     ) -> None:
+        """`admit_name` raises why a client's name record may not be appended; without it all may."""
         self.store = store
         self.limits = limits or Limits()
+        self.admit_name = admit_name
         self.pool = Pool(self.limits.memory_bytes_max)
         self._read_only = read_only
         self._clients: set[Conversation] = set()

@@ -334,7 +334,7 @@ node_said() { # a line of cpu.out
 boomed() { # ENVIRONMENT
     [ -e "$environments/$1" ] || return 0
     load "$1"
-    case $e_state in booming | lost) rm "$environments/$1" ;; *) return 0 ;; esac
+    case $e_state in booming | lost) ;; *) return 0 ;; esac
     for id in $(ls "$work/pending"); do
         read -r p_user p_verb _ p_env _ < "$work/pending/$id"
         [ "$p_env" = "$1" ] || continue
@@ -344,6 +344,7 @@ boomed() { # ENVIRONMENT
         *) end "$id" "$p_user" 1 "$e_alias was BOOMed" ;;
         esac
     done
+    rm "$environments/$1" # last: who is killed before it finds the record again
 }
 
 ticks=0

@@ -42,7 +42,7 @@ def resolve(text: str, address: str) -> "Score":
     from venti_store.score import parse_score
 
     try:
-        return parse_score(text)  # which needs nothing of what names need
+        return parse_score(text)  # which needs no names
     except BadScore:
         return names_here(address).resolve(text)
 

@@ -23,8 +23,9 @@ def parser() -> Parser:
         "fossil-log",
         description=(
             "List a tree and those before it, newest first: score, time, files and bytes in it. The\n"
-            "time is when it got a name here, else that of its root directory. A history may begin\n"
-            "in another store: then the last line names the root that is not here."
+            "time is when it got a name here, else when a mount was saved, else that of its root\n"
+            "directory. A history may begin in another store: then the last line names the root that is\n"
+            "not here."
         ),
     )
     p.add_argument("tree", metavar="TREE", help="a score or a name")
@@ -91,7 +92,8 @@ def _print(
     from venti_store.score import format_score
 
     score = format_score(snapshot.score)
-    seconds = named if named is not None else snapshot.root.mtime_ns // 1_000_000_000
+    saved = (snapshot.saved_ns or snapshot.root.mtime_ns) // 1_000_000_000
+    seconds = named if named is not None else saved
     if as_json:
         value: dict[str, object] = {"score": score, "name": os.fsdecode(snapshot.name)}
         if seconds:

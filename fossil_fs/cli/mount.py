@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from lib9.cli import Parser, entry
 
 if TYPE_CHECKING:
+    from fossil_fs.ids import Shift
     from fossil_fs.mounting.options import Mounting
     from fossil_fs.scratch.place import Identity
 
 DISK_SIZE = "1G"
 RAM_SIZE = "100M"
+ID_MAX = 0xFFFFFFFE  # the number after it means none
 
 
 def parser() -> Parser:
@@ -58,9 +60,20 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
         help="the root of programs that are not trusted: all users, ids can be mapped, no set-id, no devices",
     )
     p.add_argument(
+        "--id-shift",
+        metavar="BASE:COUNT",
+        help="ids below COUNT are seen from BASE on, others as nobody; what is stored is not shifted",
+    )
+    p.add_argument(
         "--writeback",
         action="store_true",
         help="let the kernel hold small writes back: streams of them are far faster, new files slower",
+    )
+    p.add_argument(
+        "--fault-seconds",
+        type=_seconds,
+        metavar="N",
+        help="a read of a store far away fails (EIO) after so long, and may be tried again (default 60)",
     )
     p.add_argument(
         "--ctl-dir",
@@ -84,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
 
     address = store_address(args)
     score = resolve(args.tree, address)
-    prepare_point(args.mnt)
+    prepare_point(args.mnt, "fossil-mount")
     if args.foreground and not (args.verbose or args.debug):
         from lib9 import log
 
@@ -119,12 +132,12 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def prepare_point(mnt: str) -> None:
+def prepare_point(mnt: str, program: str) -> None:
     """Check the mount point, and say so if a dead mount was in the way."""
     from fossil_fs.mounting.point import make_ready
 
     if make_ready(os.fsencode(mnt)):
-        sys.stderr.write(f"fossil-mount: {mnt}: removed a dead mount\n")
+        sys.stderr.write(f"{program}: {mnt}: removed a dead mount\n")
 
 
 def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting":
@@ -140,7 +153,20 @@ def mounting(args: argparse.Namespace, mount_id: str, place: bytes) -> "Mounting
         writeback=args.writeback,
         control=control_name(args.ctl_dir),
         guests=args.guests,
+        id_shift=_id_shift(args.id_shift),
+        fault_seconds=args.fault_seconds,
     )
+
+
+def _seconds(text: str) -> float:
+    """Return a number of seconds above 0; argparse.ArgumentTypeError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text}: seconds are a number above 0, at most a day")
+    return seconds
 
 
 def control_name(text: str) -> bytes:
@@ -153,6 +179,19 @@ def control_name(text: str) -> bytes:
     if not name or b"/" in name or name in (b".", b"..") or len(name) > 255:
         raise UsageError(f"--ctl-dir {text}: not a name")
     return name
+
+
+def _id_shift(text: str | None) -> "Shift | None":
+    """Return what --id-shift says; UsageError."""
+    from fossil_fs.ids import Shift
+    from lib9.errors import UsageError
+
+    if text is None:
+        return None
+    base, _, count = text.partition(":")
+    if not (base.isdigit() and count.isdigit() and 0 < int(count) <= ID_MAX - int(base)):
+        raise UsageError(f"--id-shift {text}: two numbers, BASE:COUNT")
+    return Shift(int(base), int(count))
 
 
 def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wait: bool) -> None:

@@ -18,6 +18,20 @@ def parser() -> Parser:
     )
     p.add_argument("mnt", metavar="MNT", help="where the tree is mounted")
     p.add_argument("name", metavar="NAME", nargs="?", help="let this name mean the new score")
+    p.add_argument(
+        "--wait-replicas",
+        metavar="N",
+        type=int,
+        default=0,
+        help="then wait until N peers have all of it, as this node's replicate daemon knows",
+    )
+    p.add_argument(
+        "--wait",
+        metavar="TIME",
+        default="1m",
+        help="how long to wait for them: after that the exit status is 10, the save stands "
+        "(default: 1m)",
+    )
     return p.house_options()
 
 
@@ -27,7 +41,9 @@ def main(args: argparse.Namespace) -> int:
     from fossil_fs.mounting.point import find_mount, sync_mount
     from fossil_fs.mounting.registry import Registry
     from lib9.places import run_directory
+    from lib9.sizes import parse_duration
 
+    wait_seconds = parse_duration(args.wait)
     if args.name:
         from venti_store.names.words import check_name
 
@@ -36,7 +52,12 @@ def main(args: argparse.Namespace) -> int:
     running = find_mount(registry, os.fsencode(args.mnt))
     sync_mount(os.fsencode(args.mnt))
     console = Console(registry.path(running.id, "sock"))
-    print_saved(console.ask("save")[1], args.name, running.store, running.score)
+    score = console.ask("save")[1]
+    print_saved(score, args.name, running.store, running.score)
+    if args.wait_replicas > 0:
+        from lib9.replicas import wait_replicas
+
+        wait_replicas(os.environ, score, args.wait_replicas, wait_seconds)
     return 0
 
 

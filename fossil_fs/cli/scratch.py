@@ -52,7 +52,7 @@ def parser() -> Parser:
     check.add_argument("--blocks", action="store_true", help="every block of the base, too")
     rm = actions.add_parser("rm", help="remove one", description="Remove a scratch.")
     rm.add_argument("id", metavar="ID", help="which scratch")
-    rm.add_argument("--discard", action="store_true", help="even with unsaved changes")
+    rm.add_argument("--discard", action="store_true", help="even with unsaved changes or snapshots")
     return p.house_options()
 
 
@@ -133,7 +133,7 @@ def _resume(args: argparse.Namespace) -> int:
     from fossil_fs.scratch.place import read_identity
 
     place = _unused(args.id)
-    prepare_point(args.mnt)
+    prepare_point(args.mnt, "fossil-scratch")
     identity = read_identity(place)
     start_here(mounting(args, identity.id, place), identity, foreground=args.foreground, wait=True)
     return 0
@@ -212,8 +212,12 @@ def _remove(args: argparse.Namespace) -> int:
             scratch = Scratch(place)
         except ScratchDamaged as error:
             raise Unsaved(f"{error}: --discard removes it all the same") from error
+        clean, snapshots = scratch.is_clean, len(scratch.epochs)
         if not scratch.close_if_possible():
-            raise Unsaved(f"{os.fsdecode(place)}: unsaved changes: save it, or --discard")
+            what = f"snapshots in it ({snapshots}): --discard drops them"
+            if not clean:
+                what = "unsaved changes: save it, or --discard"
+            raise Unsaved(f"{os.fsdecode(place)}: {what}")
     held = lock_place(place)
     try:
         remove_tree(place)

@@ -35,6 +35,7 @@ def parser() -> Parser:
         action="store_true",
         help="even if the daemon hangs or is gone; what waits for the mount fails, the scratch stays",
     )
+    p.mixed = True  # --save NAME is what everybody types
     return p.house_options()
 
 
@@ -69,7 +70,12 @@ def main(args: argparse.Namespace) -> int:
         sync_mount(point)
     if args.save:
         print_saved(console.ask("save")[1], args.name, running.store, running.score)
-    unmount(console, running, discard=args.discard)
+    kept = unmount(console, running, discard=args.discard)
+    if kept:
+        snapshots = f"{kept} snapshot{'s' if kept > 1 else ''}"
+        sys.stderr.write(
+            f"fossil-umount: {args.mnt}: {snapshots} kept in scratch {running.id} (fossil-scratch)\n"
+        )
     return 0
 
 

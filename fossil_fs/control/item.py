@@ -17,12 +17,25 @@ Make = Callable[[], Awaitable["Item"]]
 class Item:
     """A file, directory or symlink. Two items with the same `key` are one inode.
 
-    `about`: its attributes; the tree puts in the inode number.
+    `about`: its attributes; the tree puts in the inode number. `refusal`: the errno of what would
+    change it. `cached`: the kernel may keep its bytes.
     """
+
+    refusal = EPERM
+    cached = False
 
     def __init__(self, key: Hashable, about: Attributes) -> None:
         self.key = key
         self.about = about
+
+    def taken(self) -> None:
+        """The kernel is to know the item."""
+
+    def dropped(self) -> None:
+        """The kernel has forgotten it."""
+
+    def open_for(self, flags: int) -> None:
+        """Refuse what open(2) may not be called for, where the kernel asks at all."""
 
     async def find(self, name: bytes) -> "Item":
         """Return what a directory has under a name; OSError ENOENT."""

@@ -51,6 +51,7 @@ class _Numbers:
             ino, self._next = self._next, self._next + 1
             self._numbers[item.key] = ino
             self._items[ino] = item
+            item.taken()
             self._transient[ino] = None
             if len(self._transient) > TRANSIENT_MAX:
                 self._drop(self._transient.popitem(last=False)[0])
@@ -71,8 +72,10 @@ class _Numbers:
 
     def _drop(self, ino: int) -> None:
         item = self._items.pop(ino, None)
-        if item is not None and self._numbers.get(item.key) == ino:
-            del self._numbers[item.key]
+        if item is not None:
+            item.dropped()
+            if self._numbers.get(item.key) == ino:
+                del self._numbers[item.key]
 
 
 class ControlTree(Operations):
@@ -108,16 +111,19 @@ class ControlTree(Operations):
 
     async def setattr(self, ino: int, changes: Changes, handle: int, who: Caller) -> Attributes:
         """Cut a file; times are taken and dropped: the kernel sets them when it holds writes back."""
-        if (changes.mode, changes.uid, changes.gid) != (None, None, None):
-            _refuse()
+        item = self._numbers.item(ino)
+        if item.refusal != EPERM or (changes.mode, changes.uid, changes.gid) != (None, None, None):
+            self._refuse(ino)
         if changes.size is not None:
-            self._numbers.item(ino).truncate(changes.size)
+            item.truncate(changes.size)
         return self._about(ino)
 
     async def open(self, ino: int, flags: int, who: Caller) -> OpenFile:
+        item = self._numbers.item(ino)
+        item.open_for(flags)
         if flags & os.O_TRUNC:
-            self._numbers.item(ino).truncate(0)
-        return OpenFile(direct_io=True)
+            item.truncate(0)
+        return OpenFile(direct_io=not item.cached)
 
     async def read(self, ino: int, handle: int, offset: int, size: int) -> Sequence[Buffer]:
         return await self._numbers.item(ino).read(offset, size)
@@ -162,35 +168,38 @@ class ControlTree(Operations):
 
     # what changes names or attributes
 
+    def _refuse(self, ino: int) -> NoReturn:
+        raise OSError(self._numbers.item(ino).refusal, "cannot be changed")
+
     async def mknod(
         self, parent: int, name: bytes, mode: int, rdev: int, who: Caller
     ) -> Attributes:
-        _refuse()
+        self._refuse(parent)
 
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
-        _refuse()
+        self._refuse(parent)
 
     async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
-        _refuse()
+        self._refuse(parent)
 
     async def unlink(self, parent: int, name: bytes, who: Caller) -> None:
-        _refuse()
+        self._refuse(parent)
 
     async def rmdir(self, parent: int, name: bytes, who: Caller) -> None:
-        _refuse()
+        self._refuse(parent)
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int, who: Caller
     ) -> None:
-        _refuse()
+        self._refuse(parent)
 
     async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
-        _refuse()
+        self._refuse(new_parent)
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, who: Caller
     ) -> tuple[OpenFile, Attributes]:
-        _refuse()
+        self._refuse(parent)
 
     async def tmpfile(
         self, parent: int, mode: int, flags: int, who: Caller
@@ -198,14 +207,10 @@ class ControlTree(Operations):
         raise OSError(EOPNOTSUPP, "cannot be changed")
 
     async def setxattr(self, ino: int, name: bytes, value: bytes, flags: int, who: Caller) -> None:
-        _refuse()
+        self._refuse(ino)
 
     async def removexattr(self, ino: int, name: bytes, who: Caller) -> None:
         raise OSError(ENODATA, "extended attribute")
 
     async def fallocate(self, ino: int, handle: int, offset: int, length: int, mode: int) -> None:
-        _refuse()
-
-
-def _refuse() -> NoReturn:
-    raise OSError(EPERM, "cannot be changed")
+        self._refuse(ino)

@@ -42,6 +42,9 @@ TAGS: Final = (
         "this is a name of an inode in the root's links; nothing else here",
     ),
     Tag(7, "nlink", ">I", "count u32", "number of names; in the root's links only"),
+    Tag(
+        8, "saved", ">Q", "nanoseconds u64", "when a mount was saved; in the root's own record only"
+    ),
 )
 
 
@@ -56,6 +59,7 @@ class Extra:
     xattr_slot: int | None = None
     link: int | None = None
     nlink: int | None = None
+    saved: int | None = None
 
 
 _HEAD = struct.Struct(">BH")

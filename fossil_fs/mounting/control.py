@@ -25,7 +25,7 @@ ERRNO: Final = {
 Say = Callable[[str], Awaitable[Sequence[str]]]  # a line in, what it answers out
 
 
-def _about(mode: int) -> Attributes:
+def about_now(mode: int) -> Attributes:
     """Return attributes of this moment, which the kernel shall not keep."""
     now = time.time_ns()
     return Attributes(
@@ -44,7 +44,7 @@ def _about(mode: int) -> Attributes:
 
 def control_directory() -> Folder:
     """Return a control directory that is empty."""
-    return Folder("control", _about(stat.S_IFDIR | 0o555))
+    return Folder("control", about_now(stat.S_IFDIR | 0o555))
 
 
 def fill(folder: Folder, say: Say, shown: dict[str, Callable[[], Sequence[str]]]) -> None:
@@ -62,7 +62,7 @@ def fill(folder: Folder, say: Say, shown: dict[str, Callable[[], Sequence[str]]]
 def _text_maker(name: str, lines: Callable[[], Sequence[str]]) -> Callable[[], Awaitable[Item]]:
     async def make() -> Item:
         content = _encode(lines())
-        return Text((name, content), content, _about(stat.S_IFREG | 0o444))
+        return Text((name, content), content, about_now(stat.S_IFREG | 0o444))
 
     return make
 
@@ -106,7 +106,7 @@ class _CtlFile(Text):
     """`ctl` as the last command left it."""
 
     def __init__(self, console: _Ctl) -> None:
-        about = _about(stat.S_IFREG | 0o600)
+        about = about_now(stat.S_IFREG | 0o600)
         super().__init__(("ctl", console.state), console.answer, about)
         self._console = console
 

@@ -18,15 +18,19 @@ from fossil_fs.control.tree import ControlTree
 from fossil_fs.filesystem import open_filesystem
 from fossil_fs.mounting.control import fill
 from fossil_fs.mounting.halting import end_halts
+from fossil_fs.mounting.history import History
 from fossil_fs.mounting.looking import status_lines
 from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.options import HALTING, Mounting, mount_options
 from fossil_fs.mounting.registry import Registry
 from fossil_fs.mounting.service import serve_console
+from fossil_fs.mounting.snapping import Clockwork
 from fossil_fs.mounting.table import WORDS
 from fossil_fs.mounting.word import say
+from fossil_fs.overlay.base import FAULT_SECONDS_MAX
 from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
+from fossil_fs.shifted import Shifted
 from lib9.fuse.attach import Attached
 from lib9.fuse.interface import MountOptions, Operations
 from lib9.fuse.session import Served, serve
@@ -48,6 +52,7 @@ class Daemon:
         self.options = options
         self.stock = stock
         fill(mounted.control, self._say, self._shown())
+        History(mounted.filesystem).fill(mounted.control)
 
     def _shown(self) -> dict[str, Callable[[], Sequence[str]]]:
         mounted = self.mounted
@@ -59,10 +64,11 @@ class Daemon:
     def operations(self) -> Operations:
         """Return the file system with its control directory, if it is to have one."""
         mounted = self.mounted
-        name = mounted.mounting.control
-        if not name:
-            return mounted.filesystem
-        return Joined(mounted.filesystem, ControlTree(mounted.control), name)
+        name, shift = mounted.mounting.control, mounted.mounting.id_shift
+        tree: Operations = mounted.filesystem
+        if name:
+            tree = Joined(tree, ControlTree(mounted.control), name)
+        return tree if shift is None else Shifted(tree, shift)
 
     async def run(
         self, where: Attached, registry: Registry, ready: Callable[[Served], None]
@@ -79,6 +85,8 @@ class Daemon:
             nursery.start_soon(self._end_on_signal)
             nursery.start_soon(self._keep_committed)
             nursery.start_soon(end_halts, mounted)
+            if not mounted.mounting.read_only:
+                nursery.start_soon(Clockwork(mounted).run)
             await nursery.start(serve_console, console, WORDS, mounted)
             with mounted.over:
                 await serve(
@@ -144,7 +152,9 @@ async def run_mount(
         raise
     try:
         try:
-            filesystem = await open_filesystem(store, scratch)
+            filesystem = await open_filesystem(
+                store, scratch, fault_seconds=mounting.fault_seconds or FAULT_SECONDS_MAX
+            )
             mounted = Mounted(mounting, scratch, filesystem, store)
             daemon = Daemon(mounted, mount_options(mounting, scratch.identity), stock=stock)
         except BaseException:

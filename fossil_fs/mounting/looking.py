@@ -2,12 +2,16 @@
 
 import os
 import pwd
+from typing import Final
+
+import trio
 
 from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.users import Use, uses_of
 from fossil_fs.mounting.word import Answer, Word, refuse_arguments
 from lib9.telling import printable
-from lib9.waiting import in_thread
+
+WHO_SECONDS_MAX: Final = 5.0  # for a look at all processes
 
 
 async def _status(mounted: Mounted, said: list[str]) -> Answer:
@@ -31,6 +35,7 @@ def status_lines(mounted: Mounted) -> list[str]:
         "scratch": printable(os.fsdecode(scratch.directory)),
         "inodes": len(overlay.table),
         "saves": overlay.saves,
+        "snapshots": len(scratch.epochs),
         "failed": overlay.base.faults_failed,
         "halted": int(mounted.is_halted),
         "since": int(mounted.started),
@@ -68,7 +73,13 @@ async def _last(mounted: Mounted, said: list[str]) -> Answer:
 async def _who(mounted: Mounted, said: list[str]) -> Answer:
     refuse_arguments("who", said)
     minor = mounted.served.minor if mounted.served is not None else -1
-    lines = [_line(use) for use in await in_thread(lambda: uses_of(minor))]
+    lines = []
+    # /proc may keep who asks waiting for a process that is stuck itself: then the thread is left
+    with trio.move_on_after(WHO_SECONDS_MAX) as scope:
+        uses = await trio.to_thread.run_sync(uses_of, minor, abandon_on_cancel=True)
+        lines = [_line(use) for use in uses]
+    if scope.cancelled_caught:
+        lines = ["(processes cannot be looked at: one of them is stuck)"]
     lines += [f"{_user(uid)} {pid} console" for pid, uid in sorted(mounted.askers)]
     return Answer(lines)
 

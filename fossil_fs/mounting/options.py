@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import dataclass
 
+from fossil_fs.ids import Shift
 from fossil_fs.scratch.place import Identity
 from fossil_fs.scratch.records import INODE_END
 from lib9.fuse.interface import MountOptions
@@ -19,8 +20,10 @@ CONTROL = b".fossilfs"  # the control directory's name, if no other is asked for
 class Mounting:
     """What to mount where. `scratch` exists and names base and store.
 
-    `guests`: the tree is the root of programs that are not trusted. Everybody may enter as far as modes
-    let them, ids can be mapped, set-id programs and device files are not honoured.
+    `fault_seconds`: how long a read waits for a far store. `guests`: the tree is the root of programs
+    that are not trusted. Everybody may enter as far as modes let them, ids can be mapped, set-id
+    programs and device files are not honoured. `id_shift`: ids are seen shifted, for kernels that
+    cannot map them.
     """
 
     id: str
@@ -31,6 +34,8 @@ class Mounting:
     writeback: bool = False
     control: bytes = CONTROL  # the name of the control directory, b"" for none
     guests: bool = False
+    id_shift: Shift | None = None
+    fault_seconds: float | None = None  # None: as long as it usually may take
 
 
 def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
@@ -41,7 +46,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         subtype="fossil",
         read_only=mounting.read_only,
         allow_other=mounting.allow_other or mounting.guests,
-        idmapped=mounting.guests,
+        idmapped=mounting.guests and mounting.id_shift is None,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
         follow=True,

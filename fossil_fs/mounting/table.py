@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from fossil_fs.mounting import acting, checking, counting, epochs, halting, looking
+from fossil_fs.mounting import acting, checking, counting, epochs, halting, looking, snapping
 from fossil_fs.mounting.errors import NoSuchWord
 from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.word import Answer, Word
@@ -20,6 +20,7 @@ WORDS: Final = (
     *counting.WORDS,
     *acting.WORDS,
     *epochs.WORDS,
+    *snapping.WORDS,
     *halting.WORDS,
     *checking.WORDS,
     Word("help", "[WORD]", "what can be said here", _help),

@@ -23,13 +23,14 @@ class Unsaved(SpawngridError):
     exit_code = Exit.UNSAVED
 
 
-def unmount(console: Console, running: Running, *, discard: bool) -> None:
-    """Unmount and return when the daemon has let go of everything.
+def unmount(console: Console, running: Running, *, discard: bool) -> int:
+    """Unmount, and return how many snapshots the scratch keeps when the daemon has let go of it.
 
     Unsaved if there are unsaved changes and not `discard`; MountBusy if something uses the mount:
     then all is as before.
     """
-    if not discard and "unsaved=1" in console.ask("status")[0]:
+    status = console.ask("status")[0]
+    if not discard and "unsaved=1" in status:
         raise Unsaved(
             f"{running.mnt}: unsaved changes: --save [NAME] or --discard"
             " (umount(8) keeps them for fossil-scratch)"
@@ -44,6 +45,9 @@ def unmount(console: Console, running: Running, *, discard: bool) -> None:
     deadline = time.monotonic() + END_SECONDS_MAX
     while is_alive(running.pid) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)  # it tidies up: its record, its scratch, its store
+    if discard:
+        return 0
+    return sum(int(line[10:]) for line in status if line.startswith("snapshots="))
 
 
 def unmount_by_force(mount: Mount, registry: Registry) -> str:

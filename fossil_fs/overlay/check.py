@@ -17,6 +17,7 @@ from fossil_fs.overlay.core import Overlay
 from fossil_fs.scratch import records
 from fossil_fs.scratch.check import RecordsCheck, check_space
 from fossil_fs.scratch.errors import ScratchDamaged
+from fossil_fs.scratch.past import Past
 from fossil_fs.scratch.scratch import Frozen
 from lib9.errors import SpawngridError
 from lib9.waiting import checkpoint
@@ -52,6 +53,13 @@ class Check:
                     yield line
                 else:
                     await checkpoint()
+            for epoch in scratch.epochs:
+                past = RecordsCheck(Past(frozen, epoch), scratch.files, is_past=True)
+                for line in past.run():
+                    if line:
+                        yield f"{line} (snapshot/{epoch.name.decode()})"
+                    else:
+                        await checkpoint()
             self.inodes, self.names, self.layers = found.inodes, found.names, len(found.layers)
             async for line in self._base(frozen):
                 yield line

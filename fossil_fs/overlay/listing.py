@@ -12,6 +12,7 @@ from errno import EINVAL
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from fossil_fs.links import Links
 from fossil_fs.node import Node
 from fossil_fs.overlay.attributes import attributes, of_node
 from fossil_fs.overlay.base import Streams
@@ -32,9 +33,13 @@ def cookie_of(name: bytes) -> int:
 
 
 class _Kept(NamedTuple):
-    """Names of a directory's base behind `after`; all of them if `complete`."""
+    """Names of a directory's base behind `after`; all of them if `complete`.
+
+    `links`: those that linked files were found through; a save that changed such a file made others.
+    """
 
     streams: Streams
+    links: Links | None
     after: bytes
     names: Streamed
     complete: bool
@@ -119,16 +124,19 @@ class Listings:
     async def _base_batch(self, directory: int, after: bytes) -> tuple[Streamed, bool]:
         """Return names of the base behind `after`, and whether there are no more."""
         tree = self._tree
-        streams = tree.streams(directory)
-        if streams is None:
-            return [], True
-        kept = self._kept.get(directory)
-        if kept is not None and kept.streams == streams and kept.after <= after:
-            rest = kept.names[bisect_right(kept.names, after, key=_name) :]
-            if rest or kept.complete:
-                return rest, kept.complete
-        names, complete = await tree.base.entries(streams, after)
-        self._kept[directory] = _Kept(streams, after, names, complete)
+        while True:
+            streams, links = tree.streams(directory), tree.base.links
+            if streams is None:
+                return [], True
+            kept = self._kept.get(directory)
+            if kept is not None and (kept.streams, kept.links) == (streams, links):
+                rest = kept.names[bisect_right(kept.names, after, key=_name) :]
+                if kept.after <= after and (rest or kept.complete):
+                    return rest, kept.complete
+            names, complete = await tree.base.entries(streams, after)
+            if (tree.streams(directory), tree.base.links) == (streams, links):
+                break  # else a save came in between, and some of these are of before
+        self._kept[directory] = _Kept(streams, links, after, names, complete)
         self._kept.move_to_end(directory)
         if len(self._kept) > BATCHES_KEPT:
             self._kept.popitem(last=False)

@@ -109,6 +109,7 @@ class _Build:
         self._store = overlay.base.store
         self._batch = Batch(overlay.family)
         self._saved = Saved()
+        self._saved_ns = overlay.clock()
 
     async def run(self) -> tuple[Saved, Snapshot]:
         """Return what was saved, and the new snapshot, which is on stable storage."""
@@ -126,14 +127,27 @@ class _Build:
         await self._store.sync()
         fault("save.blocks-synced")
         score = write_snapshot(
-            self._batch, root, links, prev=old.score, name=old.name, blocksize=old.blocksize
+            self._batch,
+            root,
+            links,
+            prev=old.score,
+            name=old.name,
+            blocksize=old.blocksize,
+            saved_ns=self._saved_ns,
         )
         await self._flush()
         fault("save.root-written")
         await self._store.sync()
         fault("save.root-synced")
         overlay.base.use_links(links)
-        return saved, replace(old, score=score, root=root, links=overlay.base.links, prev=old.score)
+        return saved, replace(
+            old,
+            score=score,
+            root=root,
+            links=overlay.base.links,
+            prev=old.score,
+            saved_ns=self._saved_ns,
+        )
 
     def _changed_directories(self) -> Iterator[int]:
         """Give the directories that have a record, each before those below it."""

@@ -204,6 +204,7 @@ class Writer:
         else:
             files.truncate(number, 0)
             inode = inode._replace(layers=(*inode.layers, Layer(number, inode.size)))
+        fault("layer.begun")
         change.set(ino, inode)
         return inode
 

@@ -35,8 +35,9 @@ _NOWHERE: Final = 0xFFFFFFFF
 class RecordsCheck:
     """The check of one state. `layers`: which inode each layer that was seen belongs to."""
 
-    def __init__(self, state: Records, files: DataFiles) -> None:
+    def __init__(self, state: Records, files: DataFiles, *, is_past: bool = False) -> None:
         self._state = state
+        self._is_past = is_past  # orphans are those of the present
         self._files = files
         self._inos = array("Q")  # in order
         self._modes = array("I")
@@ -140,7 +141,7 @@ class RecordsCheck:
             yield "chain: there are inodes with names, and no root"
 
     def _is_orphan(self, ino: int) -> bool:
-        return self._state.get(records.orphan_key(ino)) is not None
+        return self._is_past or self._state.get(records.orphan_key(ino)) is not None
 
     def _count(self, place: int, ino: int) -> Iterator[str]:
         links, names = self._links[place], self._names[place]
@@ -202,5 +203,10 @@ def check_space(scratch: Scratch) -> Iterator[str]:
     for number in counted.keys() & taken.keys():
         if counted[number] != taken[number]:
             yield f"space: layer {number} takes {taken[number]} bytes, {counted[number]} are counted"
+    for key, inode in scratch.past_inodes():
+        for layer in inode.layers:
+            if layer.number not in counted:
+                ino = records.unpack_number(key[2:10])
+                yield f"layers: a snapshot lacks layer {layer.number} of inode {ino}"
     if scratch.used() > scratch.budget.size:
         yield f"space: {scratch.used()} bytes are used, the cap is {scratch.budget.size}"

@@ -137,6 +137,8 @@ class Journal:
             header = file.read(_HEADER.size)
             if len(header) < _HEADER.size:
                 return  # killed while the journal was begun: nothing was acknowledged after it
+            if not any(header):
+                return  # a power cut left the length of a header that was never synced
             magic, own, crc = _HEADER.unpack(header)
             if magic != MAGIC or crc != zlib.crc32(header[: _HEADER.size - 4]):
                 raise ScratchDamaged("its journal is torn at the start")

@@ -23,6 +23,7 @@ import lmdb
 from fossil_fs.scratch import history
 from fossil_fs.scratch.errors import ScratchDamaged
 from fossil_fs.scratch.journal import Journal, Op, OpKind, perform
+from fossil_fs.scratch.place import sync_directory
 from lib9.faults import fault
 
 MAP_SIZE: Final = 1 << 36  # bytes of address space; the scratch's cap is what really bounds it
@@ -195,14 +196,24 @@ class Metadata(View):
                 self._environment.copyfd(file.fileno(), compact=True)
                 os.fsync(file.fileno())
             fault("compact.copied")
-            self._environment.close()
-            os.replace(copy, self._path)
-            self._open_environment()
+            self._use(copy)
         except (OSError, lmdb.Error):
             with suppress(FileNotFoundError):
                 os.unlink(copy)
         finally:
             self.transaction = self._environment.begin(write=True)
+
+    def _use(self, copy: bytes) -> None:
+        """Let a copy take the environment's place."""
+        self._environment.close()
+        try:
+            os.replace(copy, self._path)
+            sync_directory(
+                os.path.dirname(self._path)
+            )  # else a power cut may bring the old one back
+            fault("compact.replaced")
+        finally:
+            self._open_environment()
 
     def close(self) -> None:
         """Commit and let go."""

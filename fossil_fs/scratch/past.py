@@ -3,24 +3,24 @@
 from collections.abc import Iterator
 
 from fossil_fs.scratch.history import Epoch, scan_past, seen_by, unpack_past
-from fossil_fs.scratch.metadata import Metadata, View
+from fossil_fs.scratch.metadata import View
 from fossil_fs.scratch.scratch import Records
 
 
 class Past(Records):
     """The records at the end of one epoch, while the scratch goes on changing."""
 
-    def __init__(self, metadata: Metadata, epoch: Epoch) -> None:
-        self._metadata = metadata
+    def __init__(self, present: View, epoch: Epoch) -> None:
+        self._present = present
         self._number = epoch.number
 
     @property
-    def transaction(self) -> object:
-        return self._metadata.transaction
+    def transaction(self) -> object:  # the present's may be replaced
+        return self._present.transaction
 
     def get(self, key: bytes) -> bytes | None:
         found = seen_by(self.transaction, key, self._number)
-        return self._metadata.get(key) if found is None else unpack_past(found[1])
+        return self._present.get(key) if found is None else unpack_past(found[1])
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """As `View.scan`: what is there now, but where something else was put aside."""

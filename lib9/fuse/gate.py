@@ -40,8 +40,7 @@ class Gate:
         finally:
             self.waiting -= 1
 
-    def leave(self) -> None:
-        """A change is done."""
-        self.inside -= 1
+    def left(self) -> None:
+        """A change is done, and `inside` counts it no more."""
         if self.closed and not self.inside:
             self._empty.set()

@@ -115,7 +115,8 @@ def _gated(
         try:
             return await handler(self, ino, *args, **kwargs)
         finally:
-            self.gate.leave()
+            self.gate.inside -= 1
+            self.gate.left()
 
     return gated
 

@@ -77,6 +77,8 @@ def main(args: argparse.Namespace) -> int:
 
     if spec := os.environ.get(VARIABLE):
         arm_kill(spec)
+    if not args.peers and not os.path.exists(args.file):
+        raise UsageError(f"{args.file}: not there, so no venti= says which peer: name one")
     info = InfoFile.open(args.file)
     try:
         peers = [peer_address(peer) for peer in args.peers] or [info.info.venti]
@@ -106,7 +108,9 @@ async def _step(
     from replicator.positions import Direction
     from replicator.step import copy_roots, follow_once
     from replicator.trust import NodeTrust
+    from venti_store.names.opened import open_book
     from venti_store.open import open_store
+    from venti_store.stores.lmdb.store import LmdbStore
 
     pull = way is Direction.PULL
     address = store_address(args, create=pull)
@@ -124,9 +128,14 @@ async def _step(
                     raise UsageError(f"{peer}: a classic venti has no log: say --root SCORE")
                 return await copy_roots(source, sink, roots, show)
             judge = Judge(sink.store, SignedNames(NodeTrust())) if pull else Honest()
-            return await follow_once(
+            outcome = await follow_once(
                 way, source, sink, info, judge, rescan=args.rescan, on_change=show
             )
+            if pull and isinstance(here, LmdbStore):
+                book = open_book(here, address)
+                await book.take([bytes(record.data) for record in outcome.waiting])
+                await book.refresh()
+            return outcome
         finally:
             await there.aclose()
     finally:
@@ -146,7 +155,7 @@ def _progress(what: str) -> "Callable[[Progress], None]":
         now = time.monotonic()
         if now - shown >= 0.2 or progress.caught_up:
             shown = now
-            done = f"entry {progress.number:,} of {progress.last:,}" if progress.last else ""
+            done = f"entry {progress.settled:,} of {progress.last:,}" if progress.last else ""
             counts = f"{progress.blocks:,} blocks, {format_size(progress.size)}"
             sys.stderr.write(
                 f"\r\x1b[K{what}: {done}  {counts}" if not progress.caught_up else "\r\x1b[K"

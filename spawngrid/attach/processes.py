@@ -6,27 +6,40 @@ from contextlib import suppress
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_GROUPS = "/sys/fs/cgroup"
+_OURS = "/spawngrid/"
 _COMMAND_SIZE_MAX = 200  # characters
 
 
 def process_lines(init_pid: int) -> Iterator[str]:
-    """Give a line for each process in the pid namespace of `init_pid`: pid, seconds, bytes, command.
+    """Give a line for each process of the environment of `init_pid`: pid, seconds, bytes, command.
 
     Pids are those inside; seconds of processor time and resident bytes.
     """
-    try:
-        namespace = os.stat(f"/proc/{init_pid}/ns/pid").st_ino
-    except OSError:
-        return
     found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        with suppress(OSError, ValueError, IndexError):  # it may end meanwhile
-            if os.stat(f"/proc/{name}/ns/pid").st_ino == namespace:
-                found.append(_line(name))
+    for pid in _members(init_pid):
+        with suppress(OSError, ValueError, IndexError, StopIteration):  # it may end meanwhile
+            found.append(_line(pid))
     for pid, line in sorted(found):
         yield f"pid={pid} {line}"
+
+
+def _members(init_pid: int) -> list[str]:
+    """Return the pids in the cgroup of `init_pid`.
+
+    No other process is looked at: one that is stuck would make us wait for it.
+    """
+    with suppress(OSError), open(f"/proc/{init_pid}/cgroup", encoding="ascii") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if _OURS not in path:
+                continue
+            for place in (controllers, "unified", ""):
+                with suppress(OSError):
+                    name = os.path.join(_GROUPS, place, path.lstrip("/"), "cgroup.procs")
+                    with open(name, encoding="ascii") as members:
+                        return members.read().split()
+    return [str(init_pid)]
 
 
 def _line(pid: str) -> tuple[int, str]:

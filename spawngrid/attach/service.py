@@ -24,8 +24,13 @@ log = logging.getLogger("grid")
 
 RECEIVE_SIZE: Final = 256 << 10
 HOUSE_SECONDS: Final = 5.0
+LOOK_SECONDS_MAX: Final = 10.0
 OPEN_SECONDS_MAX: Final = 30.0  # a client says what it wants at once
 _CUT = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+class NotNow(SpawngridError):
+    """A look at an environment that takes too long."""
 
 
 class AttachService:
@@ -121,10 +126,13 @@ class AttachService:
                 environment, _ = self._environments.status(session.environment_id)
                 return "".join(f"{line}\n" for line in process_lines(environment.init_pid))
 
+            # /proc makes readers wait for a process whose file system does not answer
+            session.failure = NotNow(f"not all processes answer in {LOOK_SECONDS_MAX:g} s")
             try:
-                text = await trio.to_thread.run_sync(look)
-                session.output.add(wire.OUT, os.fsencode(text)[: wire.KEPT_SIZE_MAX])
-                session.status = 0
+                with trio.move_on_after(LOOK_SECONDS_MAX):
+                    text = await trio.to_thread.run_sync(look, abandon_on_cancel=True)
+                    session.output.add(wire.OUT, os.fsencode(text)[: wire.KEPT_SIZE_MAX])
+                    session.failure, session.status = None, 0
             except SpawngridError as error:
                 session.failure = error
             session.started.set()

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lib9.fields import REST, STRING, U8, U32, U64, VAR, Counted, Many, Record
 from lib9.framing import Buffer
 from spawngrid.messages import Layout, Table
-from venti_store.fields import REST, STRING, U8, U32, U64, VAR, Counted, Many, Record
 
 VERSION: Final = 1
 SERVICE: Final = "attach"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lib9.cli import Parser
 
 if TYPE_CHECKING:
-    from spawngrid.stosvc.service import Book
+    from spawngrid.stosvc.book import Book
 
 
 def add(words: argparse._SubParsersAction[Parser]) -> None:
@@ -53,13 +53,12 @@ def _add(
 def _book(args: argparse.Namespace) -> Book:
     import os
 
-    from lib9 import keys
     from spawngrid.cli.node import node_of
-    from spawngrid.stosvc.book import open_book
+    from spawngrid.stosvc.book import Book
 
     config = node_of(args)
     os.environ.update(config.environ(dict(os.environ)))
-    return open_book(config, keys.load(config.key_file))
+    return Book.open(config.store)
 
 
 def find(args: argparse.Namespace) -> None:

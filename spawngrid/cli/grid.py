@@ -5,7 +5,7 @@ import importlib
 
 from lib9.cli import Parser, entry
 
-COMMANDS = (
+COMMANDS = (  # modules of spawngrid.cli
     "ask",
     "enter",
     "join",
@@ -17,7 +17,7 @@ COMMANDS = (
     "env",
     "key",
     "doctor",
-)  # modules of spawngrid.cli
+)
 
 
 def parser() -> Parser:

@@ -133,6 +133,8 @@ def show_why(args: argparse.Namespace) -> int:
 
     here = _here(args)
     reference = parse_reference(args.name)
+    if reference.back or reference.until is not None:
+        reference = parse_reference(here.find(args.name).full)
 
     def explain(book: Book) -> Explainer:
         run_now(book.refresh())

@@ -149,7 +149,7 @@ def _join(args: argparse.Namespace, file: str, pairs: list[tuple[str, str]]) -> 
         raise UsageError(f"{args.name}: the token is for {enrolled.name}")
     record = next(parse(f"{enrolled.records[0]}\n"))
     pairs.append(("storage", record.need("sys")))
-    pairs.append(("store", args.store or record.need("dial")))
+    pairs.append(("store", args.store or "cached!" + record.need("dial")))
     return make_node(file, pairs, more=enrolled.records[0])
 
 

@@ -69,6 +69,7 @@ def _add_export(words: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def import_root(args: argparse.Namespace) -> None:
+
     from fossil_fs.cli.common import names_here, store_address
     from lib9.places import run_directory, state_directory
     from spawngrid.roots.importing import import_debian, import_root

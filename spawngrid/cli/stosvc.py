@@ -20,10 +20,10 @@ def parser() -> Parser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from lib9 import faults, keys, supervision
+    from lib9 import faults, supervision
     from spawngrid.cli.node import node_of
     from spawngrid.node.processes import record_pid
-    from spawngrid.stosvc.book import open_book
+    from spawngrid.stosvc.book import Book
     from spawngrid.stosvc.service import Service
 
     config = node_of(args)
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     if faults.VARIABLE in os.environ:
         faults.arm_kill(os.environ[faults.VARIABLE])
     record_pid(config, "stosvc", os.getpid())
-    service = Service(config, open_book(config, keys.load(config.key_file)))
+    service = Service(config, Book.open(config.store))
     supervision.notify(os.environ, "READY=1")
     os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
     service.run()

@@ -13,7 +13,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +32,7 @@ ESCAPE: Final = b"\x1d"  # Ctrl-]
 AGAIN_SECONDS_MAX: Final = 600.0  # that a node which went away is dialled again
 SEEN_SIZE: Final = 128 << 10  # bytes of output after which the other side may forget them
 BACKOFF_SECONDS_MAX: Final = 2.0
+STOPS_MAX: Final = 1  # signals to end that are passed on; the next one ends this client
 _CHUNK: Final = 32 << 10
 _STATUSES: Final = {int(status) for status in Exit}
 _PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
@@ -75,6 +76,7 @@ class Session:
         self._socket: SecureSocket | None = None
         self._frames: Frames[wire.Message] = Frames(wire.TABLE)
         self._signals: list[int] = []
+        self._stops = 0
 
     def run(self, *, keyboard: int = 0, raw: bool = False, reads: bool = True) -> int:
         """Carry until the command has ended; return its exit status.
@@ -234,7 +236,13 @@ class Session:
         """Note signals; they are passed on between two looks at the connection."""
         caught = [*_PASSED_ON] + ([signal.SIGWINCH] if raw else [])
         before: dict[int, object] = {}
-        note: Callable[[int, object], None] = lambda number, _: self._signals.append(number)  # noqa: E731
+
+        def note(number: int, _: object) -> None:
+            self._signals.append(number)
+            self._stops += number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+            if self._stops > STOPS_MAX:
+                raise SystemExit(128 + number)  # a node that does not answer holds nobody
+
         for number in map(int, caught):
             before[number] = signal.signal(number, note)
         try:

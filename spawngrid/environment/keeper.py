@@ -19,6 +19,7 @@ from typing import Final
 from hubfs.shell.hubs import NOTE_SIZE_MAX
 from lib9 import faults
 from lib9.errors import single_error
+from lib9.places import use
 from lib9.sockets import socket_path
 from lib9.telling import error_line, exit_status
 from spawngrid.environment import hubs, orders, record, runc, starting
@@ -26,6 +27,7 @@ from spawngrid.environment.places import Own, Places
 
 _CHUNK: Final = 64 << 10
 _BACKLOG: Final = 64
+_LOOK_SECONDS: Final = 10.0  # how soon a keeper that was given up ends
 _ORDER_SECONDS_MAX: Final = 5.0  # for the one line of who has connected
 
 
@@ -53,18 +55,26 @@ class Keeper:
         self._poll.register(listener, select.POLLIN)
 
     def run(self) -> None:
-        """Serve until told to end."""
+        """Serve until told to end, or until another has its place."""
         for environment_id in record.ids(self._places):
             with suppress(OSError):
                 self._watch(self._places.of(environment_id))
         gc.collect()
         gc.freeze()
-        while True:
-            for descriptor, events in self._poll.poll():
+        own = os.stat(self._places.keeper).st_ino
+        while self._is_at(own):
+            for descriptor, events in self._poll.poll(_LOOK_SECONDS * 1000):
                 if descriptor == self._listener.fileno():
                     self._accept()
                 elif descriptor in self._readers:
                     self._readers[descriptor](events)
+
+    def _is_at(self, inode: int) -> bool:
+        """Tell whether this keeper's socket is still in its place: else nobody can find it any more."""
+        try:
+            return os.stat(self._places.keeper).st_ino == inode
+        except FileNotFoundError:
+            return False
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -111,8 +121,12 @@ class Keeper:
                 for descriptor in (watched.hub, watched.note, watched.pipe):
                     os.close(descriptor)
             not_ours = (connection.fileno(), *descriptors)
-            starting.start(own, kill_at=self._kill_at, not_ours=not_ours)
-            orders.send(connection, {"ok": True})
+            starting.start(
+                own,
+                kill_at=self._kill_at,
+                not_ours=not_ours,
+                ready=lambda: orders.send(connection, {"ok": True}),
+            )
         except Exception as error:  # noqa: BLE001 told to who asked
             _answer_error(connection, error)
         finally:
@@ -210,22 +224,33 @@ def main(run: str, state: str, kill_at: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     if kill_at:
         faults.arm_kill(kill_at)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as listener:
-        draft = f"{places.keeper}.{os.getpid()}"
-        before = os.umask(0o177)
-        try:
-            with socket_path(draft) as short:
-                listener.bind(short)
-        finally:
-            os.umask(before)
-        os.umask(0o022)
-        listener.listen(_BACKLOG)
-        os.rename(draft, places.keeper)
-        if os.fork():
-            os._exit(0)  # whoever started it goes on: orders wait for the child
-        os.setsid()
+    ready, say_ready = os.pipe()
+    if os.fork():  # whoever started it goes on when the child listens
+        os.close(say_ready)
+        os._exit(0 if os.read(ready, 1) else 1)
+    os.setsid()
+    os.umask(0o022)
+    with _listen(places.keeper) as listener:
+        os.write(say_ready, b".")
+        os.close(ready)
+        os.close(say_ready)
         Keeper(places, listener, kill_at).run()
     return 0
+
+
+def _listen(path: str) -> socket.socket:
+    """Return a socket at `path`, for root alone; whoever connects sees this process as its owner."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    draft = f"{path}.{os.getpid()}"
+    before = os.umask(0o177)
+    try:
+        with socket_path(draft) as short:
+            listener.bind(short)
+    finally:
+        os.umask(before)
+    listener.listen(_BACKLOG)
+    os.rename(draft, path)
+    return listener
 
 
 def _import_all() -> None:
@@ -238,4 +263,5 @@ def _import_all() -> None:
 
 
 if __name__ == "__main__":
+    use(os.environ)  # a store far away is dialled with this node's key
     raise SystemExit(main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else ""))

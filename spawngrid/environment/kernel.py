@@ -1,11 +1,13 @@
 """System calls that Python 3.11 does not have: openat2, unshare, the mounts of kernel 5.12 and later.
 
-Source: openat2(2), unshare(2), open_tree(2), mount_setattr(2), move_mount(2).
+Source: openat2(2), setfsuid(2), unshare(2), open_tree(2), mount_setattr(2), move_mount(2).
 """
 
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 NEW_MOUNTS: Final = 0x00020000
@@ -84,6 +86,18 @@ def put_mount(tree: int, target: str) -> None:
         ),
         target,
     )
+
+
+@contextmanager
+def files_of(owner: int) -> Iterator[None]:
+    """Let what this thread makes belong to a user and the group of the same number."""
+    _libc.setfsgid(owner)
+    _libc.setfsuid(owner)
+    try:
+        yield
+    finally:
+        _libc.setfsuid(0)
+        _libc.setfsgid(0)
 
 
 def user_namespace(first: int, count: int) -> int:

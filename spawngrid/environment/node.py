@@ -43,12 +43,16 @@ class Node:
     """All environments below one run directory; see `interface.Environments`.
 
     `run`: where running things are (`lib9.places.run_directory`). `state`: where scratches on disk lie.
-    `kill_at`: a fault of the keeper and what it starts (lib9.faults), for tests.
+    `kill_at`: a fault of the keeper and what it starts (lib9.faults), for tests. `shift_ids`: the file
+    systems shift ids; None: where the kernel cannot map them.
     """
 
-    def __init__(self, run: str, state: str, *, kill_at: str = "") -> None:
+    def __init__(
+        self, run: str, state: str, *, kill_at: str = "", shift_ids: bool | None = None
+    ) -> None:
         self._places = Places(os.path.abspath(run), os.path.abspath(state))
         self._kill_at = kill_at
+        self._shift_ids = not doctor.maps_ids()[0] if shift_ids is None else shift_ids
 
     def prepare(self) -> None:
         """Start what every environment needs."""
@@ -90,7 +94,9 @@ class Node:
             fcntl.flock(lock, fcntl.LOCK_EX)
             scratch = tree.scratch_of(own, spec)
             started = int(time.time())
-            entry = record.Entry(own.id, spec, slot, started_s=started, scratch=scratch)
+            entry = record.Entry(
+                own.id, spec, slot, started_s=started, scratch=scratch, shifted=self._shift_ids
+            )
             record.write(own, entry)
         return own, lock
 
@@ -305,8 +311,8 @@ def _check(spec: Spec) -> None:
     ):
         raise UsageError("limits: at least 4 MiB of memory, 0.01 processors and 4 processes")
     for text in (spec.name, spec.user, spec.store):
-        if not text.isprintable():
-            raise UsageError("a name, a user and a store are printable")
+        if not text.isprintable() or '"' in text:
+            raise UsageError(f"{text!r}: no control characters, no quotes")
 
 
 @contextmanager

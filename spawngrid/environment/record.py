@@ -23,7 +23,7 @@ class Entry:
     """What is known of an environment. `slot` gives its ids and its network; pids with start times.
 
     A pid alone may be another process by now; with the time that it started (in clock ticks since boot)
-    it is that process or none.
+    it is that process or none. `shifted`: its file system shifts ids, which the kernel cannot map.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Entry:
     init_pid: int = 0
     init_start: int = 0
     scratch: str = ""
+    shifted: bool = False
 
 
 def to_record(entry: Entry) -> Record:
@@ -93,6 +94,7 @@ def from_record(record: Record) -> Entry:
         init_pid=int(need("init_pid")),
         init_start=int(need("init_start")),
         scratch=need("scratch"),
+        shifted=need("shifted") == "True",
     )
 
 

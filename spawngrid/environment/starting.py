@@ -7,10 +7,12 @@ afterwards carries the environment's id or slot, and the state becomes `running`
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from fossil_fs.ids import Shift
 from lib9.faults import fault
 from lib9.keys import Identity
 from spawngrid.environment import (
@@ -35,8 +37,12 @@ PIPE: Final = "input"  # the shell's standard input, filled by the keeper
 _MOUNT_POINT_MODE: Final = 0o700
 
 
-def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
-    """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller."""
+def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...], ready: Callable[[], None]) -> None:
+    """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller.
+
+    `ready` is called when commands can be run. Its shell is started then: what it is told meanwhile waits in
+    its pipe. If the shell cannot be started, the next who attaches tries again.
+    """
     entry = record.read(own)
     if entry is None:
         raise StartFailed(f"{own.id}: its record is gone")
@@ -45,7 +51,8 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
     service.create()
     service.add(os.getpid())
     fault("start.cgroup")
-    tree.mount(own, spec, kill_at=kill_at, not_ours=not_ours)
+    shift = Shift(slots.first_id(entry.slot), slots.IDS) if entry.shifted else None
+    tree.mount(own, spec, shift=shift, kill_at=kill_at, not_ours=not_ours)
     fault("start.mounted")
     with_services = _take_over(own, entry, layout)
     fault("start.created")
@@ -55,7 +62,6 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
     fault("start.connected")
     runc.run(own, ["start", own.id])
     fault("start.started")
-    start_shell(own)
     begun = start_time(init)
     if begun is None:
         raise StartFailed("its process 1 ended at once")
@@ -64,6 +70,8 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...]) -> None:
     )
     record.write(own, entry)
     fault("start.recorded")
+    ready()
+    start_shell(own)
     if with_services:
         hubs.say(own, f". {fit.SERVICES}")
 
@@ -72,10 +80,11 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
     """Let runc make the environment around the root; tell whether the root has services to start."""
     root = os.open(own.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fit.make_fit(root)
+        with kernel.files_of(slots.first_id(entry.slot) if entry.shifted else 0):
+            fit.make_fit(root)
         binds = _files(own, entry, fit.host_keys(root))
         with_services = fit.has_services(root)
-        _place_root(root, entry.slot)
+        _place_root(root, None if entry.shifted else entry.slot)
     finally:
         os.close(root)
     _write_configuration(own, entry, layout, binds)
@@ -83,21 +92,23 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
     return with_services
 
 
-def _place_root(root: int, slot: int) -> None:
-    """Put the root, with its ids mapped, where runc finds it: in a mount namespace of this process."""
-    users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
-    try:
-        copy = kernel.copy_mount(root, users=users)
-    except OSError as error:
-        raise CannotIsolate(
-            f"ids cannot be mapped on this file system: {error.strerror}"
-        ) from error
-    finally:
-        os.close(users)
+def _place_root(root: int, slot: int | None) -> None:
+    """Put the root where runc finds it, in a mount namespace of this process, its ids mapped to a slot's."""
+    copy = kernel.copy_mount(root, users=None) if slot is None else _mapped(root, slot)
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.keep_mounts_private()
     kernel.put_mount(copy, oci.ROOT)
     os.close(copy)
+
+
+def _mapped(root: int, slot: int) -> int:
+    users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
+    try:
+        return kernel.copy_mount(root, users=users)
+    except OSError as error:
+        raise CannotIsolate(f"ids cannot be mapped on this mount: {error.strerror}") from error
+    finally:
+        os.close(users)
 
 
 def _write_configuration(

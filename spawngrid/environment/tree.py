@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from fossil_fs.ids import Shift
 from fossil_fs.mounting.console import Console, Unanswered
 from fossil_fs.mounting.options import Mounting
 from fossil_fs.mounting.point import sync_mount
@@ -42,7 +43,14 @@ def check(spec: Spec) -> None:
         check_root(os.path.abspath(spec.store), score)
 
 
-def mount(own: Own, spec: Spec, *, kill_at: str = "", not_ours: tuple[int, ...] = ()) -> None:
+def mount(
+    own: Own,
+    spec: Spec,
+    *,
+    shift: Shift | None = None,
+    kill_at: str = "",
+    not_ours: tuple[int, ...] = (),
+) -> None:
     """Mount a root with a scratch of its own; returns when it can be used, or what is wrong is raised."""
     score = parse_score(spec.score)
     local = is_local(spec.store)
@@ -58,7 +66,9 @@ def mount(own: Own, spec: Spec, *, kill_at: str = "", not_ours: tuple[int, ...] 
     private_directory(os.path.dirname(os.fsdecode(place)))
     create_place(place, identity)
     os.makedirs(own.mount, mode=0o700, exist_ok=True)
-    wanted = Mounting(own.id, os.fsencode(own.mount), place, control=b"", guests=True)
+    wanted = Mounting(
+        own.id, os.fsencode(own.mount), place, control=b"", guests=True, id_shift=shift
+    )
     registry = Registry(own.node.run)
     start_mount(wanted, identity, registry, wait=True, kill_at=kill_at, not_ours=not_ours)
 

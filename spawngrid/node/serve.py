@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Final
 
@@ -34,6 +34,7 @@ from spawngrid.settings.config import NodeConfig
 from spawngrid.settings.users import RIGHT_GRID, Users
 from venti_store import known
 from venti_store.doors import RIGHT, RIGHT_READ
+from venti_store.names.gate import NameGate
 from venti_store.open import open_store
 from venti_store.server import Server
 
@@ -82,7 +83,7 @@ async def _storage(
 ) -> None:
     store = await open_store(config.store)
     stack.push_async_callback(store.aclose)
-    server = Server(store)
+    server = Server(store, admit_name=NameGate(store))
     users = Users(config.peers_file, config.place("tokens"))
     hubs = GridHubs(lambda: None)
     requests = RequestService(Queue(config.place("requests")), hubs, audit)
@@ -136,13 +137,21 @@ def _has(*rights: str) -> Callable[[Guest], bool]:
 
 async def _serve_hubs(config: NodeConfig, hubs: GridHubs, ready: Callable[[], None]) -> None:
     options = mount_options("gridsvc", allow_other=False)
-    point = os.fsencode(config.gridsvc)
-    os.makedirs(point, mode=0o700, exist_ok=True)
+    point = _mount_point(config)
     attached = attach(point, options)
     try:
         await hubs.serve(attached, options, ready)
     finally:
         hubs.flow.end_all(hubs.names.hubs())
+
+
+def _mount_point(config: NodeConfig) -> bytes:
+    """Return where the hubs are mounted: a directory, without the dead mount of who was killed."""
+    point = os.fsencode(config.gridsvc)
+    with suppress(FileExistsError):  # a dead mount looks like no directory
+        os.makedirs(point, mode=0o700, exist_ok=True)
+    mounts.clean_dead(point)
+    return point
 
 
 async def _enrol(
@@ -187,22 +196,21 @@ def our_record(config: NodeConfig, identity: Identity) -> str:
 
 async def keep_hubs_mounted(config: NodeConfig) -> None:
     """Have the storage node's hubs mounted here, again whenever they went away; until cancelled."""
-    point = config.gridsvc
-    os.makedirs(point, mode=0o700, exist_ok=True)
+    point = _mount_point(config)
     peer = None
     try:
         while True:
-            mount = mounts.fuse_mount_at(os.fsencode(point))
+            mount = mounts.fuse_mount_at(point)
             if mount is None or mounts.is_dead(mount):
                 peer = known.peers(config.peers_file).by_name(config.storage)
                 if peer is None or not peer.dials:
                     log.warning("%s: no record with dial= says where it is", config.storage)
                 else:
-                    command = ["hubfs", "-r", peer.dials[0], point]
+                    command = ["hubfs", "-r", peer.dials[0], os.fsdecode(point)]
                     with trio.move_on_after(MOUNT_SECONDS_MAX):
                         await trio.run_process(
                             command, check=False, stdin=subprocess.DEVNULL, capture_stderr=True
                         )
             await trio.sleep(MOUNT_SECONDS)
     finally:
-        mounts.unmount(os.fsencode(point), lazy=True)
+        mounts.unmount(point, lazy=True)

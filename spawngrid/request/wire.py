@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from lib9.fields import STRING, U8, U32, VAR, Many
 from spawngrid.messages import Layout, Table
-from venti_store.fields import STRING, U8, U32, VAR, Many
 
 VERSION: Final = 1
 BODY_SIZE_MAX: Final = 64 << 10

@@ -1,115 +1,86 @@
-"""The names of a storage node: signed records, read and added to."""
+"""The names of a storage node, in the log of its store, for one who waits for each answer."""
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Final
+from typing import Final, Self
 
-from lib9.keys import Identity
-from ndbdb.append import append
-from ndbdb.database import read_file, whole_lines
-from ndbdb.parser import parse
-from spawngrid.settings.config import NodeConfig
+from lib9.waiting import run_now
 from spawngrid.stosvc.state import Named
-from venti_store.names import lookup
+from venti_store.names.book import Book as SignedNames
 from venti_store.names.errors import NoSuchName
-from venti_store.names.lookup import words_of
-from venti_store.names.record import Action, Record, unpack
-from venti_store.names.signing import Signed, sign
+from venti_store.names.lookup import history
+from venti_store.names.opened import open_book
 from venti_store.names.view import Named as Seen
-from venti_store.names.view import View, shares
-from venti_store.names.words import parse_reference
 from venti_store.score import format_score, parse_score
+from venti_store.stores.lmdb.store import LmdbStore
 
 _MICROSECONDS: Final = 1_000_000
 
 
-class FileBook:
-    """Records in one ndb file, a line each."""
+class Book:
+    """What users call their roots. Other processes may add names meanwhile."""
 
-    def __init__(self, file: str, identity: Identity) -> None:
-        self._file = file
-        self._identity = identity
-        self._view = View()
-        self._read = -1
+    def __init__(self, store: LmdbStore, names: SignedNames) -> None:
+        self._store = store
+        self._names = names
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open the names of the store at `path`, signed with the key of this node from now on.
+
+        BadKey, or what opening a store raises.
+        """
+        store = LmdbStore(path)
+        return cls(store, open_book(store, os.path.abspath(path)))
+
+    def close(self) -> None:
+        run_now(self._store.aclose())
 
     def find(self, user: str, name: str) -> Named | None:
-        reference = parse_reference(name)
-        words = words_of(reference)
-        seen = [named for named in self._all() if named.name in words and named.is_for(user)]
+        """Return what `name` means for `user`, None if nothing that they may see."""
+        run_now(self._names.refresh())
         try:
-            return _named(lookup.choose(reference, seen, user))
+            return self._named(self._names.find(name, user))
         except NoSuchName:
             return None
 
     def visible(self, user: str) -> list[Named]:
-        return [_named(named) for named in self._all() if named.is_for(user)]
+        """Return all that `user` may use, oldest first."""
+        run_now(self._names.refresh())
+        return [self._named(seen) for seen in self._names.names(user)]
 
-    def record(self, user: str, name: str, score: str) -> str:
-        own = lookup.history([n for n in self._all() if n.name == name and n.owner == user], user)
-        if own and format_score(own[0].score) == score:
-            return own[0].full
-        after = own[0].time + 1 if own else 0
-        record = Record(
-            Action.NAME,
-            name,
-            "",
-            user,
-            max(time.time_ns() // 1000, after),
-            self._identity.public,
-            self._next(),
-            score=parse_score(score),
-            parent=own[0].full if own else "",
+    def record(self, user: str, name: str, score: str, base: str = "") -> str:
+        """Let `name` of `user` mean `score`, durable at return; the full name. Again: the same.
+
+        `base`: a root with a name from which it was made: only what differs is looked at.
+        RootIncomplete if not all of it is in the store.
+        """
+        run_now(self._names.refresh())
+        mine = [n for n in self._names.names(user) if (n.name, n.owner) == (name, user)]
+        newest = history(mine, user)[:1]
+        if newest and format_score(newest[0].score) == score:
+            return newest[0].full
+        made = run_now(
+            self._names.record(
+                name,
+                parse_score(score),
+                user=user,
+                whole=[parse_score(base)] if base else [],
+                now_us=time.time_ns() // 1000,
+            )
         )
-        return self._append(sign(record, self._identity)).record.full
+        return made.full
 
     def share(self, user: str, other: str, name: str, *, on: bool) -> None:
-        reference = parse_reference(name)
-        mine = [named for named in self._all() if named.owner == user]
-        named = lookup.choose(reference, [n for n in mine if n.name in words_of(reference)], user)
-        about = self._view.about(named.full)
-        there = next(r for r in about if r.action is Action.NAME and r.user == user)
-        counted = tuple(s.id for s in shares(there, about) if s.to == other)
-        if on == bool(counted):
-            return
-        record = Record(
-            Action.SHARE if on else Action.UNSHARE,
-            named.name,
-            named.nonce,
-            user,
-            max(time.time_ns() // 1000, named.time + 1),
-            self._identity.public,
-            self._next(),
-            to=other,
-            revokes=() if on else counted,
+        """Let `other` use what `name` of `user` means, or no longer; durable at return."""
+        now_us = time.time_ns() // 1000
+        change = self._names.share if on else self._names.unshare
+        run_now(change(name, other, user=user, now_us=now_us))
+
+    def _named(self, seen: Seen) -> Named:
+        node = self._names.origins().get(seen.origin, "")
+        return Named(
+            seen.full, format_score(seen.score), seen.time // _MICROSECONDS, node, seen.owner
         )
-        self._append(sign(record, self._identity))
-
-    def _append(self, signed: Signed) -> Signed:
-        record = next(parse(signed.data.decode()))
-        append(self._file, [record])
-        self._view.add(signed.record)
-        return signed
-
-    def _next(self) -> int:
-        return self._view.last_seq(self._identity.public) + 1
-
-    def _all(self) -> list[Seen]:
-        try:
-            data = read_file(self._file)
-        except FileNotFoundError:
-            return []
-        if len(data) != self._read:
-            self._read = len(data)
-            for line in whole_lines(data).splitlines(keepends=True):
-                self._view.add(unpack(line.encode())[0])
-        return self._view.visible()
-
-
-def _named(seen: Seen) -> Named:
-    return Named(seen.full, format_score(seen.score), seen.time // _MICROSECONDS, "", seen.owner)
-
-
-def open_book(config: NodeConfig, identity: Identity) -> FileBook:
-    """Return the names of a storage node."""
-    return FileBook(config.place("names"), identity)

@@ -310,7 +310,7 @@ class Dispatcher:
         environment = self._own(request.user, line.words[0])
         if environment.state == "lost" and environment.node not in self.nodes:
             self.environments.pop(environment.id, None)
-            return [Forget(environment.id), *_boomed(request, environment)]
+            return [*_boomed(request, environment), Forget(environment.id)]
         booming = replace(environment, state="booming")
         words = (request.id, environment.id)
         return [
@@ -533,16 +533,17 @@ class Dispatcher:
         pending = self._pending.pop(said.request, None)
         if pending is None:
             return []
-        request, name = pending.request, pending.line
+        request = pending.request
         new_name = request.words[2]
-        effects: list[Effect] = [Record(request.id, request.user, new_name, said.score)]
+        environment = self.environments.get(pending.environment)
+        base = environment.score if environment is not None else ""
+        effects: list[Effect] = [Record(request.id, request.user, new_name, said.score, base)]
         if said.pause:
             effects.append(Say(request.id, f"paused {said.pause} ms"))
         if not said.frozen:
             effects.append(
                 Say(request.id, "not frozen: files are as they were, not all at one moment")
             )
-        del name
         return [*effects, Say(request.id, f"{new_name} saved"), End(request.id)]
 
     def _node_boomed(self, said: from_cpu.Boomed) -> list[Effect]:
@@ -550,7 +551,7 @@ class Dispatcher:
         if environment is None or environment.state not in ("booming", "lost"):
             return []
         del self.environments[environment.id]
-        effects: list[Effect] = [Forget(environment.id)]
+        effects: list[Effect] = []
         for pending in list(self._pending.values()):
             if pending.environment == environment.id:
                 del self._pending[pending.request.id]
@@ -559,7 +560,8 @@ class Dispatcher:
                 else:
                     gone = f"{environment.alias} was BOOMed"
                     effects.append(End(pending.request.id, Exit.FAILED, gone))
-        return effects
+        # last: who is killed before it finds the record again, and that the node has no such thing
+        return [*effects, Forget(environment.id)]
 
     def tick(self, *, now: float, time: int) -> list[Effect]:
         """Return what follows from time having passed; call it every second or so."""

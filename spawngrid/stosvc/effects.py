@@ -53,6 +53,7 @@ class Record:
     user: str
     name: str
     score: str
+    base: str  # what the environment was spawned from: only what differs is new
 
 
 @dataclass(frozen=True, slots=True)

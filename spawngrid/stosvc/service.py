@@ -8,9 +8,9 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from lib9.errors import Exit, SpawngridError
 from lib9.faults import fault
@@ -22,8 +22,9 @@ from spawngrid.settings.audit import Audit
 from spawngrid.settings.config import NodeConfig
 from spawngrid.settings.users import Users
 from spawngrid.stosvc import effects as to_do
+from spawngrid.stosvc.book import Book
 from spawngrid.stosvc.dispatch import Dispatcher
-from spawngrid.stosvc.state import Environment, Names, environment_of
+from spawngrid.stosvc.state import Environment, environment_of
 
 log = logging.getLogger("stosvc")
 
@@ -31,18 +32,6 @@ TICK_SECONDS: Final = 1.0
 DIFF_LINES_MAX: Final = 10_000
 DIFF_SECONDS_MAX: Final = 300.0
 DIFFS_MAX: Final = 4  # at a time; a request beyond waits in the queue
-
-
-class Book(Names, Protocol):
-    """The names as the service changes them."""
-
-    def record(self, user: str, name: str, score: str) -> str:
-        """Let `name` of `user` mean `score`, durable at return; the full name. Again: the same."""
-        ...
-
-    def share(self, user: str, other: str, name: str, *, on: bool) -> None:
-        """Let `other` use what `name` of `user` means, or no longer; durable at return."""
-        ...
 
 
 class Service:
@@ -144,9 +133,9 @@ class Service:
             case to_do.Forget(environment):
                 files.remove(self._path(environment))
                 fault("stosvc.forgotten")
-            case to_do.Record(_, user, name, score):
+            case to_do.Record(_, user, name, score, base):
                 fault("stosvc.before-record")
-                full = self._book.record(user, name, score)
+                full = self._book.record(user, name, score, base)
                 fault("stosvc.recorded")
                 self._audit(user, f"saved {full}")
             case to_do.Share(_, user, other, name, on):
@@ -241,8 +230,3 @@ class _Diff:
 
 def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:1000]
-
-
-def serve(config: NodeConfig, book: Callable[[NodeConfig], Book]) -> None:
-    """Be the dispatcher of a node until SIGTERM."""
-    Service(config, book(config)).run()

@@ -36,13 +36,14 @@ AHEAD = 32  # requests under way of one classic client
 def run(ctx: Context) -> Iterable[Row]:
     with ctx.scratch() as scratch:
         yield from _large_blocks(ctx, scratch)
+        yield _check(ctx, scratch / "checked")
         yield from _classic(ctx, scratch)
         if os.access("/dev/fuse", os.R_OK | os.W_OK):
             yield from _far_mount(ctx, scratch)
 
 
-def _blocks(family: Family, total: int, size: int) -> list[Block]:
-    data = noise(total)
+def _blocks(family: Family, total: int, size: int, seed: int = 0) -> list[Block]:
+    data = noise(total, seed)
     pieces = (data[at : at + size] for at in range(0, total, size))
     return [Block(family.score(piece), Kind.DATA, piece) for piece in pieces]
 
@@ -112,6 +113,39 @@ def _large_blocks(ctx: Context, scratch: Path) -> Iterable[Row]:
         cache="new files", flags=about,
     )  # fmt: skip
     yield from _reads(ctx, scratch, next(scratch.glob("direct*")), read, total, about)
+
+
+def _check(ctx: Context, store: Path) -> Row:
+    """Every block is read and hashed, by a command that starts anew; the peer reads the file."""
+    create(str(store), BLAKE3)
+    part = ctx.size(256 << 20, 4 << 20)
+    for seed in range(4):
+        blocks = _blocks(BLAKE3, part, 64 << 10, seed)
+
+        async def write(store: BlockStore) -> None:
+            await store.put_many(blocks)  # noqa: B023  run before the next ones are made
+            await store.sync()
+
+        _timed(str(store), write, part)
+    size = (store / "data.mdb").stat().st_blocks * 512
+
+    def mb_per_second(*words: str | Path) -> float:
+        began = perf_counter()
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return size / (perf_counter() - began) / 1e6
+
+    values = ctx.race(
+        {
+            "ours": lambda: mb_per_second(BIN / "venti", "check", "-s", store),
+            "peer": lambda: mb_per_second("cat", store / "data.mdb"),
+        },
+        prepare=lambda _: ctx.evict(store),
+    )
+    return Row(
+        "wire: venti check", "MB/s", values["ours"], values["peer"], "cat of the store's file",
+        better="higher", target=0.5, target_is="ratio", cache="cold",
+        flags=f"{4 * part >> 20} MiB of noise in 64 KiB blocks",
+    )  # fmt: skip
 
 
 def _reads(

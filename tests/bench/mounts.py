@@ -42,11 +42,12 @@ class Machine:
         return self.run("vac", "-q", *options, tree)
 
     @contextmanager
-    def mounted(self, tree: str, *options: str) -> Iterator[Path]:
+    def mounted(self, tree: str, *options: str, engine: str = "shim") -> Iterator[Path]:
         """Mount a tree; its changes are dropped at the end."""
         point = self.home / f"mnt{time.monotonic_ns()}"
         point.mkdir()
-        self.run("fossil-mount", *options, tree, point)
+        environment = {**self._environment, "SPAWNGRID_ENGINE": engine}
+        self._ctx.command("fossil-mount", *options, tree, point, environment=environment)
         try:
             yield point
         finally:

@@ -12,6 +12,7 @@ from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import delete, put
 from fossil_fs.scratch.records import Inode, Layer, pack_inode
 from fossil_fs.scratch.scratch import Scratch
+from fossil_fs.scratch.snapshots import Snapshots
 from tests.fossil_fs.drive import ROOT, Driver, empty_root, new_scratch, remount
 from venti_store.interfaces import Block
 from venti_store.kind import Kind
@@ -213,4 +214,21 @@ async def test_a_base_that_is_gone_is_told(store: MemoryStore, tmp_path: Path) -
     fs.fs.overlay.base.store = empty
     assert {line.partition(":")[0] for line in await findings(fs)} == {"base", "blocks"}
     assert stat.S_ISDIR((await fs.stat("dir")).mode)
+    fs.kill()
+
+
+async def test_layers_of_snapshots_are_checked(store: MemoryStore, tmp_path: Path) -> None:
+    fs = await Driver.open(store, new_scratch(tmp_path, store, await empty_root(store)))
+    await fill(fs)
+    scratch = fs.fs.overlay.scratch
+    Snapshots(scratch).take(1, b"2026/0101/0000")
+    await fs.write("dir/below/large", 0, b"later")
+    await fs.save()
+    assert await findings(fs) == []
+    seen = next(inode for _, inode in scratch.past_inodes() if inode.layers)
+    number = seen.layers[0].number
+    os.unlink(os.path.join(scratch.directory, b"data", b"%d" % number))
+    scratch.files._account(number, 0)
+    scratch.files._sizes.pop(number)
+    assert {line.partition(":")[0] for line in await findings(fs)} == {"layers"}
     fs.kill()

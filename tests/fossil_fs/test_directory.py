@@ -181,4 +181,4 @@ def test_names_come_and_go_among_many(family: Family) -> None:
 def test_the_short_way_to_a_record_gives_the_same_bytes(node: Node, name: bytes, slot: int) -> None:
     for family in (BLAKE3, SHA1):
         packed = record.pack_inode(family, name, node, slot)
-        assert packed == record._pack_any(family, name, node, slot, None)
+        assert packed == record._pack_any(family, name, node, slot, None, None)

@@ -278,6 +278,7 @@ POINTS = {
     "fsync.data-synced",
     "fsync.journal-synced",
     "write.inline-applied",
+    "layer.begun",
     "write.data-written",
     "write.applied",
     "truncate.applied",
@@ -392,3 +393,20 @@ async def test_no_such_block_is_not_hidden(tmp_path: Path) -> None:
     store = MemoryStore()
     with pytest.raises(NoSuchBlock):
         await mounted(store, tmp_path, Score(bytes(31) + b"1"))
+
+
+async def test_a_linked_file_that_was_listed_before_is_new_after_each_save(
+    fs: Driver, store: MemoryStore
+) -> None:
+    """Its directories do not change with it: what they were seen to hold must not come back."""
+    await fs.mkdir("a")
+    await fs.mkdir("b")
+    await fs.put("a/file", b"first")
+    await fs.link("a/file", "b/file")
+    ino = await fs.ino("a/file")
+    for text in (b"first", b"again", b"third"):
+        await fs.fs.write(ino, 0, 0, text)
+        await fs.save()
+        # the kernel knows the name, and reads by number
+        assert await fs.names("a") == await fs.names("b") == ["file"]
+        assert b"".join(await fs.fs.read(ino, 0, 0, 100)) == text

@@ -365,3 +365,27 @@ async def test_a_kill_at_any_point_loses_nothing_acknowledged(
     assert found[: acknowledged + 1] == list(range(acknowledged + 1))
     assert len(found) <= acknowledged + 2
     again.close()
+
+
+def test_a_torn_or_foreign_scratch_is_refused_with_one_line(tmp_path: Path) -> None:
+    scratch = make(tmp_path)
+    scratch.apply([put(b"k", b"v")])
+    scratch.abandon()
+    place = Path(os.fsdecode(scratch.directory))
+    whole = {name: (place / name).read_bytes() for name in ("journal", "metadata", "identity")}
+    broken = {
+        "journal": [b"x" * 20 + whole["journal"][20:], whole["journal"][:8] + b"\1" * 12],
+        "metadata": [b"x" * len(whole["metadata"]), os.urandom(8192)],
+        "identity": [b"", b"hello\n", whole["identity"].replace(b"format=1", b"format=7")],
+    }
+    for name, contents in broken.items():
+        for content in contents:
+            (place / name).write_bytes(content)
+            with pytest.raises(ScratchError) as refused:
+                Scratch(scratch.directory)
+            assert "\n" not in str(refused.value)
+            assert str(refused.value)
+        (place / name).write_bytes(whole[name])
+    again = Scratch(scratch.directory)
+    assert again.get(b"k") == b"v"
+    again.close()

@@ -5,6 +5,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -330,3 +331,20 @@ def test_modes_and_owners_hold_for_other_users(open_hubs: Path) -> None:
     )
     nobody("chmod 666 theirs; mv theirs group/y; rm group/*; rmdir group", works=True)
     assert sorted(p.name for p in hubs.iterdir()) == ["ctl", "mine", "secret"]
+
+
+def test_a_program_that_is_replaced_never_stops_the_daemon(hubs: Path) -> None:
+    """execve closes a hub after any number of requests, with its own /proc/PID/stat locked."""
+    (hubs / "hub").touch()
+    script = """
+import os, sys
+for count in range(60, 130):
+    child = os.fork()
+    if child == 0:
+        hub = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        for _ in range(count):
+            os.write(hub, b"x")
+        os.execv("/bin/true", ["true"])
+    os.waitpid(child, 0)
+"""
+    subprocess.run([sys.executable, "-c", script, hubs / "hub"], check=True, timeout=60)

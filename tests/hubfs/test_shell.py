@@ -142,6 +142,7 @@ def test_lines_typed_ahead_go_where_they_were_meant(home_of_shells: Path) -> Non
     assert b"at io\n" in done.stdout
 
 
+@pytest.mark.shim("interrupts")
 def test_a_shell_whose_host_was_killed_is_made_anew(home_of_shells: Path) -> None:
     run("hub", "-b")
     for pid in hub_processes_of(home_of_shells):

@@ -1,11 +1,12 @@
 """plan9port's programs, where $PLAN9 names them built."""
 
 import os
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PLAN9 = Path(os.environ.get("PLAN9", "/usr/local/plan9"))
@@ -59,6 +60,15 @@ def plan9_server(folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+        _end_servers(folder / "conf")  # it serves in a child, which outlives it
+
+
+def _end_servers(conf: Path) -> None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if os.fsencode(conf) in (entry / "cmdline").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _answers(port: int) -> bool:

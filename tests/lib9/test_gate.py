@@ -13,10 +13,12 @@ async def test_close_waits_for_those_inside() -> None:
         nursery.start_soon(gate.close)
         await wait_all_tasks_blocked()
         assert gate.closed
-        gate.leave()
+        gate.inside -= 1
+        gate.left()
         await wait_all_tasks_blocked()
         assert nursery.child_tasks
-        gate.leave()
+        gate.inside -= 1
+        gate.left()
     await gate.close()  # harmless when repeated
 
 

@@ -65,6 +65,7 @@ class Node:
     def kill(self, service: str) -> None:
         """End a service as kill -9 does."""
         pid = self.pid(service)
+        assert pid, f"{service} does not run"
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not self.pid(service))
 

@@ -1,5 +1,6 @@
 """A grid of one node that is both storage and cpu node, with either sort of dispatchers."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -180,20 +181,22 @@ def test_the_hub_interface(glenda: User, bob: User, tmp_path: Path) -> None:
             assert said[2] == "done\n"
         finally:
             reader.kill()
-            reader.wait()
-        for closed in (
-            "in/glenda",
-            "out/glenda",
-            "cpu.in",
-            "cpu.out",
-            "cpu.err",
-            "sto.err",
-            "sto.in",
-            "ctl",
-        ):
-            for mode in ("rb", "ab") if closed not in ("sto.in", "ctl") else ("rb",):
-                with pytest.raises(PermissionError):
-                    open(other / closed, mode, buffering=0).read(1)  # noqa: SIM115
+            reader.communicate()
+        own = [f"{way}/glenda" for way in ("in", "out")]
+        cpu = [f"cpu.{end}" for end in ("in", "out", "err")]
+        for closed in [*own, *cpu, "sto.err", "sto.in", "ctl"]:
+            read = subprocess.run(
+                ["timeout", "5", "head", "-c1", str(other / closed)],
+                capture_output=True,
+                check=False,
+            )
+            assert b"Permission denied" in read.stderr, closed
+            assert read.stdout == b""
+        for closed in [*own, *cpu, "sto.out", "sto.err"]:
+            descriptor = os.open(other / closed, os.O_WRONLY | os.O_APPEND)
+            with pytest.raises(PermissionError):
+                os.write(descriptor, b"boomed\n")
+            os.close(descriptor)
         with pytest.raises(PermissionError):
             list((other / "out").iterdir())
         with pytest.raises(PermissionError):

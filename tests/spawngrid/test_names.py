@@ -51,9 +51,12 @@ def test_a_root_is_named_shared_and_forgotten(tree: Path, home: Path) -> None:
     assert output("fossil-cat", f"{full}:file") == "one"
     assert "it is glenda's" in errors("fossil-cat", "usr:file", status=4)
 
-    assert "not shared with rob" in output("grid", "names", "why", "-u", "rob", "usr~1", status=4)
+    assert "not shared with rob" in output("grid", "names", "why", "-u", "rob", full, status=4)
+    assert "it is glenda's" in errors("grid", "names", "why", "-u", "rob", "usr~1", status=4)
     run("grid", "names", "share", ME, "usr~1", "rob")
     assert json.loads(output("grid", "names", "ls", "--json", "-u", "rob"))["scorename"] == full
+    assert output("grid", "names", "why", ME, "usr~1").startswith(f"{full}: visible: glenda's")
+    assert "only 2" in errors("grid", "names", "why", ME, "usr~7", status=4)
     assert "visible: glenda shared it" in output("grid", "names", "why", "-u", "rob", full)
     assert "who alone can" in errors("grid", "names", "forget", "-u", "rob", full, status=4)
     run("grid", "names", "unshare", ME, full, "rob")

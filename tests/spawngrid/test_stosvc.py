@@ -211,7 +211,7 @@ def test_a_save_is_recorded_under_the_name_that_was_asked_for() -> None:
     assert told(effects) == [f"save {request} {environment} node=cpu1"]
     new = "vac:" + "cd" * 32
     assert sto.say(f"saved {request} {new} pause=7") == [
-        Record(request, "glenda", "mine", new),
+        Record(request, "glenda", "mine", new, SCORE),
         Say(request, "paused 7 ms"),
         Say(request, "mine saved"),
         End(request),
@@ -287,7 +287,7 @@ def test_boom_is_done_when_the_node_says_so() -> None:
     _, effects = sto.ask("glenda", "save", "clean", "x")
     assert failed(effects)[0] is Exit.NOT_FOUND
     effects = sto.say(f"boomed {environment}")
-    assert effects == [Forget(environment), Say(request, "clean BOOMed"), End(request)]
+    assert effects == [Say(request, "clean BOOMed"), End(request), Forget(environment)]
     assert not sto.dispatcher.environments
 
 

@@ -90,6 +90,7 @@ async def _serve(args: argparse.Namespace, dials: "list[Dial]", descriptors: lis
     from lib9 import streams, supervision
     from venti_store.conversation import Limits
     from venti_store.doors import PlainDoor
+    from venti_store.names.gate import NameGate
     from venti_store.open import open_store
     from venti_store.server import Server
 
@@ -98,7 +99,7 @@ async def _serve(args: argparse.Namespace, dials: "list[Dial]", descriptors: lis
         limits = Limits(
             memory_bytes_max=parse_size(args.memory), idle_seconds_max=parse_duration(args.idle)
         )
-        server = Server(store, read_only=args.read_only, limits=limits)
+        server = Server(store, read_only=args.read_only, limits=limits, admit_name=NameGate(store))
         mode = _mode(args.socket_mode)
         doors = [_door(server, dial, args) for dial in dials]
         listeners = [await streams.listen(dial, mode=mode) for dial in dials]

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
 from lib9.errors import SpawngridError
 from lib9.faults import fault
 from lib9.keys import BadKey, Identity
-from lib9.waiting import in_thread
+from lib9.waiting import in_thread, in_trio
 from venti_store.errors import CorruptBlock
 from venti_store.hashtree.closure import Hole, holes_below
 from venti_store.interfaces import LogRecord
@@ -73,6 +74,7 @@ class Book:
         self._head = head_of(store.store_id, stamp)
         self._page = Page.empty(self._head)
         self._read: Signature | None = None  # of the file that `_page` is
+        self._doubtful: list[bytes] = []  # given to the store, which did not say that it has them
         self._torn = False  # it ends within a line, of a process that was killed
 
     # reading
@@ -122,7 +124,11 @@ class Book:
 
     async def refresh(self) -> None:
         async with self._folder.locked():
-            await self._caught_up()
+            page = await self._caught_up()
+            waiting = self._waiting()
+            left = [each for each in waiting if not _has(page, each.record)]
+            if len(left) != len(waiting):
+                await self._write_waiting(left)
 
     # making records
 
@@ -150,7 +156,7 @@ class Book:
             raise RootIncomplete(f"{format_score(score)} gets no name: {_missing(holes)}")
         fault("names.whole")
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready(name)
             mine = [n.full for n in sorted(page.names(name), key=by_time) if n.owner == user]
             times = [r.record.time for r in page.records(name) if r.record is not None]
             record = Record(
@@ -170,7 +176,7 @@ class Book:
 
     async def forget(self, text: str, *, user: str, comment: str = "", now_us: int) -> Named:
         async with self._folder.locked():
-            await self._caught_up()
+            await self._ready(text)
             named = self._own(text, user)
             await self._append_own(self._about(named, Action.FORGET, now_us, comment=comment))
         return named
@@ -178,7 +184,7 @@ class Book:
     async def share(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            await self._caught_up()
+            await self._ready(text)
             named = self._own(text, user)
             if to not in named.shared:
                 await self._append_own(self._about(named, Action.SHARE, now_us, to=to))
@@ -187,7 +193,7 @@ class Book:
     async def unshare(self, text: str, to: str, *, user: str, now_us: int) -> Named:
         _check_to(to)
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready(text)
             named = self._own(text, user)
             if to not in named.shared:
                 raise NoSuchName(f"{named.full}: not shared with {to}")
@@ -255,7 +261,7 @@ class Book:
         fault("names.judged")
         ready = [s for _, s, v in judged if s is not None and v.state is State.RECORDED]
         async with self._folder.locked():
-            page = await self._caught_up()
+            page = await self._ready()
             await self._keep([(data, verdict) for data, _, verdict in judged])
             numbers = await self._append(ready)
             await self._settle(ready)
@@ -332,24 +338,56 @@ class Book:
         """Append records to the log and show them; return their numbers by their bytes."""
         if not records:
             return {}
-        numbers = await self._store.append_names([signed.data for signed in records])
-        fault("names.appended")
-        await self._caught_up()
-        return {s.data: number for s, number in zip(records, numbers, strict=True)}
+        data = [signed.data for signed in records]
+        self._doubtful += data
+        with _shielded():
+            # a record that was given to the store and not waited for would have a number of its own,
+            # which the next one would be given too
+            numbers = await self._store.append_names(data)
+            del self._doubtful[-len(data) :]
+            fault("names.appended")
+            await self._caught_up()
+        return dict(zip(data, numbers, strict=True))
+
+    async def _ready(self, text: str = "") -> Page:
+        """Bring the file up to the log, and the log to what it may have taken in spite of an error.
+
+        A store without space keeps what it was given and may find space later; then the record counts.
+        Of the words that `text` may mean all records are there to be read: a file that somebody
+        changed is made again.
+        """
+        if self._doubtful:
+            with _shielded():
+                await self._store.append_names(self._doubtful)
+                self._doubtful = []
+        page = await self._caught_up()
+        try:
+            for word in lookup.words_of(parse_reference(text)) if text else ():
+                page.records(word)
+        except BadNameRecord as error:
+            log.warning("%s: it is made again", error)
+            page = await self._written(Page.empty(self._head), anew=True)
+        return page
 
     async def _caught_up(self) -> Page:
         """Bring the file up to the log, from nothing if it is damaged or not this log's."""
         page = self.page()
         known = not self._torn and page.is_sound() and self._is_of_this_log(page)
-        old = page if known else Page.empty(self._head)
+        try:
+            return await self._written(page if known else Page.empty(self._head), anew=not known)
+        except BadNameRecord as error:
+            log.warning("%s: it is made again", error)
+            return await self._written(Page.empty(self._head), anew=True)
+
+    async def _written(self, old: Page, *, anew: bool) -> Page:
+        """Write what the log has behind `old`; BadNameRecord if a line of that was changed."""
         new = await in_thread(lambda: self._extended(old))
-        if known and new is old:
-            return page
-        text = new.text.encode(errors="surrogateescape")
-        if known and new.text.startswith(old.text):
+        if new is old and not anew:
+            return old
+        if not anew and new.text.startswith(old.text):
             await self._folder.append(SCORENAMES, new.text[len(old.text) :].encode())
         else:
-            await self._folder.replace(SCORENAMES, text)
+            await self._folder.replace(SCORENAMES, new.text.encode(errors="surrogateescape"))
         fault("names.shown")
         self._page, self._read, self._torn = new, self._folder.signature(SCORENAMES), False
         return new
@@ -362,7 +400,10 @@ class Book:
             record = next(iter(self._store.names(page.number)), None)
         except CorruptBlock:
             return False
-        return record is not None and page.last() == self._accepted(record)
+        try:
+            return record is not None and page.last() == self._accepted(record)
+        except BadNameRecord:
+            return False
 
     def _extended(self, page: Page) -> Page:
         batch: list[Numbered] = []
@@ -407,6 +448,14 @@ class Book:
             return Numbered(record.number, None, str(why).replace("\n", " "))
 
 
+def _shielded() -> AbstractContextManager[object]:
+    if not in_trio():
+        return nullcontext()
+    import trio
+
+    return trio.CancelScope(shield=True)
+
+
 def _missing(holes: Sequence[Hole]) -> str:
     first = holes[0]
     more = f" and {len(holes) - 1} others" if len(holes) > 1 else ""
@@ -429,6 +478,10 @@ def _full(page: Page, full: str, *, must: bool = True) -> list[Named]:
     if must and not found:
         raise NoSuchName(f"{full}: no such name")
     return found
+
+
+def _has(page: Page, record: Record) -> bool:
+    return any(numbered.record == record for numbered in page.records(record.name))
 
 
 def _only(names: list[Named], record: Record) -> Named:

@@ -61,7 +61,7 @@ class Explainer:
         """Return the name of the node that signs with a key, or the key."""
         if origin not in self._origins:
             return format_key(origin)
-        return self._origins[origin] or "here"
+        return self._origins[origin] or "this node"
 
     def _of_log(self, word: str, start: str, user: str) -> Iterable[Reason]:
         by_full: dict[str, list[Numbered]] = {}

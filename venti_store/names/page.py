@@ -215,13 +215,20 @@ def _of_line(line: str) -> Numbered:
 
 
 def record_of(line: str) -> Numbered:
-    """Return the record that a line was made of."""
+    """Return the record that a line was made of; BadNameRecord if somebody changed it."""
+    try:
+        return _record_of(line)
+    except (BadScore, KeyError, StopIteration, ValueError):
+        raise BadNameRecord(f"{SCORENAMES}: a line that was changed: {line[:80]!r}") from None
+
+
+def _record_of(line: str) -> Numbered:
     [read] = parse(line.removeprefix(COMMENT))
     values = {pair.attr: pair.value for pair in read.pairs()}
     first = next(iter(read.pairs()))
     parts = split_full(first.value)
     if parts is None or first.attr not in set(Action):
-        raise BadNameRecord(f"{line[:80]!r}: not a line of scorenames")
+        raise ValueError
     action = Action.SHARE if "share" in values else Action(first.attr)
     shown = first.attr == Action.NAME and action is Action.SHARE
     record = Record(

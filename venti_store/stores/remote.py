@@ -198,7 +198,12 @@ class RemoteStore:
             await self.sync()
 
     async def append_name(self, data: Buffer) -> int:
-        """Append a name record and return its number in the log; durable after the next sync."""
+        """Append a name record behind all blocks put before, and return its number in the log.
+
+        Durable after the next sync.
+        """
+        if self._unsynced:
+            await self.sync()  # a server does as many requests at a time as it gets
         record = bytes(data)
         [reply] = await self._ask(wire.AppendName(record))
         assert isinstance(reply, wire.AppendNameDone), "the protocol lets no other pass"

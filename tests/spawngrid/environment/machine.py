@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from spawngrid.environment import orders
 from spawngrid.environment.interface import Environment, Spec, Streams
 from spawngrid.environment.node import Node
+from spawngrid.environment.processes import start_time
 from tests.commands import environment
 from venti_store.score import BLAKE3
 from venti_store.stores.lmdb.environment import create
@@ -39,13 +41,15 @@ class Machine:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.run_directory, self.state = home / "run", home / "state"
+        home.mkdir(exist_ok=True)
         self.store = home / "venti"
         create(str(self.store), BLAKE3)
         self.node = self.another()
         self.root = self.store_root(busybox(home / "busybox"))
 
-    def another(self, kill_at: str = "") -> Node:
-        return Node(str(self.run_directory), str(self.state), kill_at=kill_at)
+    def another(self, kill_at: str = "", *, shift_ids: bool | None = None) -> Node:
+        directories = str(self.run_directory), str(self.state)
+        return Node(*directories, kill_at=kill_at, shift_ids=shift_ids)
 
     def store_root(self, tree: Path) -> str:
         variables = environment(
@@ -114,7 +118,9 @@ class Machine:
         for each in self.node.all():
             self.node.stop(each.id)
         left = self.node.orphans()
+        keeper = orders.server_pid(str(self.run_directory / "environments/keeper.sock"))
         self.node.close()
+        assert keeper is None or start_time(keeper) is None
         assert left == []
         assert str(self.home) not in Path("/proc/self/mountinfo").read_text()
 

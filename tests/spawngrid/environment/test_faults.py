@@ -46,11 +46,15 @@ def killed_client(machine: Machine, kill_at: str, what: str, *words: str) -> Non
 
 
 def assert_clean(machine: Machine) -> None:
-    machine.node.reconcile()
-    assert machine.node.orphans() == []
+    wait_until(lambda: is_reconciled(machine))  # who still works on an environment is left alone
     assert machine.node.all() == []
     assert os.listdir(places(machine).runc) == []
     wait_until(lambda: serving(machine) == [])
+
+
+def is_reconciled(machine: Machine) -> bool:
+    machine.node.reconcile()
+    return machine.node.orphans() == [] and machine.node.all() == []
 
 
 def serving(machine: Machine) -> list[str]:

@@ -190,7 +190,7 @@ def test_the_spec_is_checked(machine: Machine) -> None:
 
     with pytest.raises(NoSuchBlock):
         machine.node.start(machine.spec(score="vac:" + "ab" * 32))
-    for wrong in ({"scratch_bytes": 1}, {"name": "a\nb"}):
+    for wrong in ({"scratch_bytes": 1}, {"name": "a\nb"}, {"name": '"'}):
         with pytest.raises(UsageError):
             machine.node.start(machine.spec(**wrong))
     assert machine.node.all() == []

@@ -1,4 +1,6 @@
+import errno
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from tests.venti_store.names.kit import (
     signed,
 )
 from tests.venti_store.names.stores import Node, put_tree, tree
+from venti_store.errors import StoreFull
 from venti_store.interfaces import Key
 from venti_store.kind import Kind
 from venti_store.names import waiting
@@ -148,6 +151,19 @@ async def test_records_of_another_node_wait_for_their_blocks() -> None:
     assert sto2.records() == sto1.records()[::-1]
 
 
+async def test_what_waited_and_came_into_the_log_another_way_waits_no_more() -> None:
+    sto1, sto2 = Node(STO1), Node(STO2)
+    for word in ("one", "two"):
+        score = await put_tree(sto1.store, word)
+        await sto1.book.record(word, score, **GLENDA)
+    await carried(sto1, sto2)
+    assert len(sto2.book.pending()) == 2
+    await put_tree(sto2.store, "one")
+    await sto2.store.append_names(sto1.records()[:1])  # as a follower does
+    await sto2.book.refresh()
+    assert [v.label for v in sto2.book.pending()] == [sto1.book.find("two", "glenda").full]
+
+
 async def test_judging_changes_nothing() -> None:
     sto1, sto2 = Node(STO1), Node(STO2)
     await sto1.book.record("usr", await put_tree(sto1.store, "one"), **GLENDA)
@@ -178,6 +194,8 @@ async def test_what_is_not_to_be_trusted_stays_out() -> None:
     assert [v.state for v in await sto2.another(knows).retry()] == [State.RECORDED]
     assert len(sto2.records()) == 2
     assert (await sto1.book.take([])) == []
+    assert [v.state for v in await sto1.book.take([good + good])] == [State.REFUSED]
+    assert sto1.book.pending() == []
 
 
 async def test_what_came_into_the_log_past_the_book_is_verified_before_it_is_shown() -> None:
@@ -211,6 +229,24 @@ async def test_the_file_is_made_again_from_the_log(damage: bytes | None) -> None
     await again.refresh()
     assert again.names() == names
     assert node.folder.files[SCORENAMES] == before
+
+
+@pytest.mark.parametrize("line", [1, 2, 3, 4])
+@pytest.mark.parametrize("change", ["seq=", "time=2", "user=", "number=", "with="])
+async def test_a_line_that_somebody_changed_costs_nothing(line: int, change: str) -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    for _ in range(3):
+        await node.book.record("usr", score, **GLENDA)
+    await node.book.share("usr~1", "*", **GLENDA)
+    lines = node.folder.files[SCORENAMES].decode().splitlines(keepends=True)
+    lines[line] = lines[line].replace(change, "x" + change + "?")
+    await node.folder.replace(SCORENAMES, "".join(lines).encode())
+    named = await node.another().record("usr", score, **GLENDA)
+    await node.another().share("usr~2", "rob", **GLENDA)
+    book = node.another()
+    assert (named.seq, len(book.names())) == (5, 4)
+    assert book.names() == View(unpack(data)[0] for data in node.records()).visible()
 
 
 async def test_a_store_that_was_set_back_takes_its_names_back() -> None:
@@ -337,3 +373,69 @@ async def test_a_pending_record_says_what_it_waits_for_to_ndbquery() -> None:
     assert text.startswith(f"scorename={record.full} rootscore=")
     assert "\tstate=pending why=" in text
     assert f'\tmissing=vac:{record.score.hex()} kind=1 why="not here"\n' in text
+
+
+async def test_a_full_store_takes_no_name_and_no_number_is_used_twice() -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    append_names = node.store.append_names
+    kept: list[bytes] = []
+
+    async def full(records: Sequence[bytes]) -> list[int]:
+        kept[:] = records  # as a store does: it may find space later
+        raise StoreFull("no space")
+
+    node.store.append_names = full
+    for _ in range(2):
+        with pytest.raises(StoreFull):
+            await node.book.record("usr", score, **GLENDA)
+    assert node.book.names() == []
+
+    async def roomy(records: Sequence[bytes]) -> list[int]:
+        await append_names(kept)
+        return await append_names(records)
+
+    node.store.append_names = roomy
+    named = await node.book.record("usr", score, **GLENDA)
+    assert named.seq == 2
+    assert len(node.book.names()) == 2
+    assert View(unpack(data)[0] for data in node.records()).conflicts() == []
+
+
+async def test_a_full_disk_beside_the_store_only_delays_what_is_shown() -> None:
+    node = Node()
+    score = await put_tree(node.store, "one")
+    await node.book.refresh()
+    append, replace_ = node.folder.append, node.folder.replace
+
+    async def full(name: str, data: bytes) -> None:
+        await replace_(name, node.folder.read(name) + data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "no space")
+
+    node.folder.append = node.folder.replace = full
+    with pytest.raises(OSError, match="no space"):
+        await node.book.record("usr", score, **GLENDA)
+    node.folder.append, node.folder.replace = append, replace_
+    other = node.another()
+    await other.refresh()
+    assert [n.seq for n in other.names()] == [1]
+    assert (await other.record("usr", score, **GLENDA)).seq == 2
+
+
+async def test_who_is_cancelled_while_it_records_leaves_all_or_nothing() -> None:
+    import trio
+
+    node = Node()
+    score = await put_tree(node.store, "one")
+    append_names = node.store.append_names
+    scope = trio.CancelScope()
+
+    async def cancelled(records: Sequence[bytes]) -> list[int]:
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+        return await append_names(records)
+
+    node.store.append_names = cancelled
+    with scope:
+        await node.book.record("usr", score, **GLENDA)
+    assert len(node.book.names()) == len(node.records()) == 1
