@@ -69,7 +69,7 @@ class FossilFilesystem(Operations):
     async def setattr(self, ino: int, changes: Changes, handle: int, who: Caller) -> Attributes:
         if changes.size is not None:
             await self._writer.truncate(ino, changes.size)
-        if changes != Changes(size=changes.size):
+        if changes.beyond_size:
             set_attributes(self.overlay, ino, changes, who)
         if changes.mode is not None:
             await self._xattrs.follow_mode(ino)

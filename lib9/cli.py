@@ -25,6 +25,27 @@ EXIT_STATUS = """exit status:
   5 stored data is damaged"""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, found without shutil: every option asks for a formatter at once."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """Return the terminal's width, as shutil.get_terminal_size has it."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "0"))
+    except ValueError:
+        columns = 0
+    if columns <= 0:
+        try:
+            columns = os.get_terminal_size(1).columns
+        except OSError:
+            columns = 0
+    return columns or 80
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line and exit status 2, with the house options.
 
@@ -38,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             allow_abbrev=False,
             **rest,  # type: ignore[arg-type]
         )
@@ -54,16 +75,20 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(int(Exit.USAGE))
 
 
-def entry(parser: Callable[[], Parser], main: Main) -> Callable[[], int]:
-    """Return the entry point of a command: parse argv, run `main`, turn errors into exit statuses."""
+def entry(parser: Callable[[], Parser], main: Main, *, logs: bool = True) -> Callable[[], int]:
+    """Return the entry point of a command: parse argv, run `main`, turn errors into exit statuses.
+
+    Without `logs` the log goes nowhere in particular unless -v or --debug asks for it: for a command
+    that is to be back at once, and logs nothing of its own.
+    """
 
     def run() -> int:
-        return run_command(parser(), main, sys.argv[1:])
+        return run_command(parser(), main, sys.argv[1:], logs=logs)
 
     return run
 
 
-def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
+def run_command(parser: Parser, main: Main, argv: list[str], *, logs: bool = True) -> int:
     """Run one command with the arguments `argv` and return its exit status."""
     try:
         args = parser.parse_intermixed_args(argv) if parser.mixed else parser.parse_args(argv)
@@ -71,10 +96,14 @@ def run_command(parser: Parser, main: Main, argv: list[str]) -> int:
         parser.error(str(wrong))
     program = parser.prog.split()[0]
     debug = bool(getattr(args, "debug", False))
-    from lib9 import log, places
+    from lib9 import places
 
     places.use(os.environ)
-    log.configure(program, verbosity=2 if debug else getattr(args, "verbose", 0))
+    verbosity = 2 if debug else getattr(args, "verbose", 0)
+    if logs or verbosity:
+        from lib9 import log
+
+        log.configure(program, verbosity=verbosity)
     try:
         status = main(args)
         sys.stdout.flush()

@@ -91,7 +91,11 @@ Action = ReadLog | ReadAgain | AskHave | Fetch | Put | Sync | Judge | AppendName
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Of a name: complete where nothing is `missing`, or not to be trusted, and why."""
+    """Of a name: complete where nothing is `missing`, or not to be trusted, and why.
+
+    `known`: the destination has it already.
+    """
 
     missing: tuple[Key, ...] = ()
     refused: str = ""
+    known: bool = False

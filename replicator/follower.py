@@ -253,7 +253,7 @@ class Follower:
         """Take the answer to Judge. What is missing becomes a hole before its name."""
         entries, self._judging = self._judging, []
         for entry, judgement in zip(entries, judgements, strict=True):
-            if judgement.refused:
+            if judgement.refused or judgement.known:
                 self._names.remove(entry)
             elif not judgement.missing:
                 self._approved.append(entry)

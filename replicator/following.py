@@ -16,7 +16,7 @@ from replicator import actions
 from replicator.actions import Action, Judgement, Position
 from replicator.fetching import GetMany, fetch, fetch_elsewhere
 from replicator.follower import Follower
-from replicator.interfaces import Destination, Source
+from replicator.interfaces import Destination, KnowsNames, Source
 from venti_store.interfaces import Block, Key, LogRecord
 
 WAIT_SECONDS: Final = 10.0  # for new entries; a peer that says nothing for longer is gone
@@ -136,7 +136,7 @@ class Following:
                 self._hooks.on_blocks()
             case actions.Judge(names):
                 if self._with_names:
-                    self._judged(await self._judge.judge(names))
+                    self._judged(await self._judge_new(names))
                 else:
                     self.follower.judged(
                         [Judgement(refused="names are not kept there")] * len(names)
@@ -176,6 +176,17 @@ class Following:
         self.progress.blocks += len(blocks)
         self.progress.size += sum(len(block.data) for block in blocks)
         self.follower.put(chunk)
+
+    async def _judge_new(self, names: Sequence[LogRecord]) -> list[Judgement]:
+        """Judge the names that the destination does not have."""
+        known = [False] * len(names)
+        if isinstance(self._destination, KnowsNames):
+            known = await self._destination.have_names([name.score for name in names])
+        new = [name for name, there in zip(names, known, strict=True) if not there]
+        judged = iter(await self._judge.judge(new) if new else ())
+        found = [Judgement(known=True) if there else next(judged) for there in known]
+        self._hooks.on_names([name for name, there in zip(names, known, strict=True) if there])
+        return found
 
     def _judged(self, judgements: Sequence[Judgement]) -> None:
         for judgement in judgements:

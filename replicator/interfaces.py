@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from venti_store.interfaces import Block, Key, LogRecord
 from venti_store.score import Buffer, Family, Score
@@ -53,6 +53,13 @@ class Destination(Protocol):
     async def append_names(self, records: Sequence[Buffer]) -> list[int]:
         """Append name records in this order and sync; one that is there stays where it is."""
         ...
+
+
+@runtime_checkable
+class KnowsNames(Protocol):
+    """An optional power of destinations: names that are there need no judging and no sync."""
+
+    async def have_names(self, scores: Sequence[Score]) -> list[bool]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,10 @@ class LogStore(LogReader, Protocol):
         """Append several in this order, as `append_name` does, with one sync; return their numbers."""
         ...
 
+    async def have_names(self, scores: Sequence[Score]) -> list[bool]:
+        """Tell of each score whether the log has the name record with it."""
+        ...
+
     async def wait_log(self, number: int) -> None:
         """Return when the log has an entry `number`, whoever appends it; within trio only."""
         ...

@@ -1,6 +1,5 @@
 """Scores: the hash of a block's bytes after zero truncation, and the block's only name."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +41,8 @@ class Family:
 
 
 def _sha1(data: Buffer) -> bytes:
+    import hashlib  # it brings OpenSSL, which most commands never need
+
     return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
@@ -50,7 +51,8 @@ def _blake3(data: Buffer) -> bytes:
 
 
 BLAKE3 = Family("blake3", 32, _blake3, Score(_blake3(b"")))
-SHA1 = Family("sha1", 20, _sha1, Score(_sha1(b"")))
+_SHA1_OF_NOTHING = Score(bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709"))
+SHA1 = Family("sha1", 20, _sha1, _SHA1_OF_NOTHING)
 FAMILIES = {family.name: family for family in (BLAKE3, SHA1)}
 FAMILY_OF_SIZE = {family.size: family for family in (BLAKE3, SHA1)}
 

@@ -98,6 +98,10 @@ def main(args: argparse.Namespace) -> int:
     address = store_address(args)
     score = resolve(args.tree, address)
     prepare_point(args.mnt, "fossil-mount")
+    if args.foreground and not (args.verbose or args.debug):
+        from lib9 import log
+
+        log.configure("fossil-mount", verbosity=0)
     size = parse_size(args.size or (RAM_SIZE if args.ram else DISK_SIZE))
     if size < SIZE_MIN:
         raise UsageError(f"--size {args.size}: at least {format_size(SIZE_MIN)}")
@@ -210,4 +214,4 @@ def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wa
     )
 
 
-run = entry(parser, main)
+run = entry(parser, main, logs=False)

@@ -59,7 +59,7 @@ class DirectoryWriter:
         if slot_count(self._family, node):
             entries = slot_entries(self._sink, node)
             self.slots += len(entries)
-            self._source.write(b"".join(pack_entry(self._family, entry) for entry in entries))
+            self._source.write(b"".join([pack_entry(self._family, entry) for entry in entries]))
 
     def add_packed(self, name: bytes, record: bytes, packed_slots: bytes, count: int) -> None:
         """Take the next name as its bytes: the record for slots from `slots` on, and their entries."""

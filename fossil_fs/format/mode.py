@@ -1,6 +1,7 @@
 """vac's mode bits and Linux's st_mode, each from the other."""
 
 import stat
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from venti_store.errors import BadTree
@@ -57,6 +58,7 @@ _TO_TYPE = {bits: kind for kind, bits in _FROM_TYPE.items()}
 TYPE_BITS: Final = LINK | DIR | DEVICE | PIPE | SOCKET | BLOCK
 
 
+@lru_cache(1024)  # few modes are in use
 def to_stored(st_mode: int) -> int:
     """Return the stored bits for st_mode; ValueError for a file type Linux does not have."""
     kind = _FROM_TYPE.get(stat.S_IFMT(st_mode))

@@ -49,6 +49,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         idmapped=mounting.guests and mounting.id_shift is None,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
+        follow=True,
         # the kernel holds writes to ctl back too, unless it is told otherwise at each open
         no_open=not (mounting.writeback and mounting.control),
         interruptible=not is_local(identity.store),

@@ -48,11 +48,14 @@ def start_mount(
     registry.clean()
     options = mount_options(wanted, identity)
 
-    def serve(attached: Attached, ready: Callable[[], None]) -> None:
+    def serve(
+        attached: Attached, ready: Callable[[], None], prepare: Callable[[], None] = lambda: None
+    ) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, HALTING)  # until the daemon listens to them
         registry.add(_running(wanted, identity, attached))
         if not wait:
-            ready()
+            ready()  # what comes now takes longer than all before
+        prepare()
         import trio
 
         from fossil_fs.mounting.daemon import run_mount
@@ -70,17 +73,21 @@ def start_mount(
         return
     log = registry.path(wanted.id, "log")
 
-    def serve_and_log(attached: Attached, ready: Callable[[], None]) -> None:
-        from fossil_fs.mounting.logfile import log_to, remove_if_empty
+    def log_to_file() -> None:
+        from fossil_fs.mounting.logfile import log_to
 
+        log_to(log, "fossil-mount")
+        os.chdir("/")
+
+    def serve_and_log(attached: Attached, ready: Callable[[], None]) -> None:
         for descriptor in not_ours:
             with suppress(OSError):
                 os.close(descriptor)
-        log_to(log, "fossil-mount")
-        os.chdir("/")
         try:
-            serve(attached, ready)
+            serve(attached, ready, log_to_file)
         finally:
+            from fossil_fs.mounting.logfile import remove_if_empty
+
             remove_if_empty(log)
 
     mount_first(

@@ -7,7 +7,7 @@ from fossil_fs.node import Node
 from fossil_fs.overlay.core import Change, Overlay
 from fossil_fs.overlay.table import Known
 from fossil_fs.overlay.tree import Tree
-from fossil_fs.scratch.records import NOT_COUNTED, Inode
+from fossil_fs.scratch.records import NOT_COUNTED, Inode, with_times
 from lib9.fuse.interface import Attributes, Caller, Changes
 
 DIRECTORY_SIZE: Final = 4096  # what stat says of every directory: its true size is not known
@@ -89,17 +89,18 @@ def set_attributes(overlay: Overlay, ino: int, changes: Changes, who: Caller) ->
         mode = without_set_ids(old.mode)
     atime = now if changes.atime_now else changes.atime_ns
     mtime = now if changes.mtime_now else changes.mtime_ns
-    change.set(
-        ino,
-        old._replace(
-            mode=mode,
-            uid=old.uid if changes.uid is None else changes.uid,
-            gid=old.gid if changes.gid is None else changes.gid,
-            atime_ns=old.atime_ns if atime is None else atime,
-            mtime_ns=old.mtime_ns if mtime is None else mtime,
-            ctime_ns=now if changes.ctime_ns is None else changes.ctime_ns,
-        ),
+    old = with_times(
+        old,
+        old.mtime_ns if mtime is None else mtime,
+        now if changes.ctime_ns is None else changes.ctime_ns,
     )
+    if atime is not None:
+        old = old._replace(atime_ns=atime)
+    if mode != old.mode or changes.uid is not None or changes.gid is not None:
+        uid = old.uid if changes.uid is None else changes.uid
+        gid = old.gid if changes.gid is None else changes.gid
+        old = old._replace(mode=mode, uid=uid, gid=gid)
+    change.set(ino, old)
     change.apply()
 
 

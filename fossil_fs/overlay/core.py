@@ -4,6 +4,7 @@
 writes the names that lead to it from the root (see the package's invariants).
 """
 
+import stat
 import time
 from collections.abc import Callable
 from errno import EEXIST, EINVAL
@@ -13,7 +14,7 @@ from fossil_fs.overlay.base import Base
 from fossil_fs.overlay.tree import Place, Tree
 from fossil_fs.scratch import records
 from fossil_fs.scratch.journal import Op, delete, put
-from fossil_fs.scratch.records import GONE, ROOT, XATTRS_HERE, Inode
+from fossil_fs.scratch.records import GONE, ROOT, XATTRS_HERE, Inode, with_times, with_version
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.snapshot import Snapshot
 
@@ -80,7 +81,7 @@ class Change:
 
     def touch(self, ino: int) -> None:
         """A directory's names change: mtime and ctime are now."""
-        self.set(ino, self.inode(ino)._replace(mtime_ns=self.now, ctime_ns=self.now))
+        self.set(ino, with_times(self.inode(ino), self.now, self.now))
 
     def name(self, place: Place, ino: int | None) -> None:
         """Let a name lead to an inode, to nothing (GONE), or to the base again (None)."""
@@ -94,7 +95,8 @@ class Change:
         inode = self._inodes.pop(ino, None) or self.overlay.record(ino)
         if inode is not None:
             self.condemn(ino, inode)
-            self.ops += self.overlay.scratch.forget_inode(ino)
+            is_dir = stat.S_ISDIR(inode.mode)
+            self.ops += self.overlay.scratch.forget_inode(ino, is_dir=is_dir)
         self.ops.append(delete(records.orphan_key(ino)))
         self._forgotten.add(ino)
 
@@ -121,20 +123,15 @@ class Change:
 
     def apply(self) -> None:
         """Make the mutation. OSError ENOSPC: the disk is full, and nothing has changed."""
-        scratch, ops = self.overlay.scratch, self.ops
+        scratch, ops, inodes = self.overlay.scratch, self.ops, self._inodes
         scratch.admit_change()
-        inodes = {
-            ino: inode._replace(version=scratch.next_version())
-            for ino, inode in self._inodes.items()
-        }
-        for ino, inode in inodes.items():
+        for ino, unversioned in inodes.items():
+            inode = inodes[ino] = with_version(unversioned, scratch.next_version())
             ops.append(put(records.inode_key(ino), records.pack_inode(inode)))
         for place, child in self._names.items():
             key = records.name_key(*place)
             ops.append(delete(key) if child is None else put(key, records.pack_number(child)))
-        scratch.apply(ops)
-        for ino, inode in inodes.items():
-            scratch.remember(ino, inode)
+        scratch.apply(ops, inodes)
         for ino, before in self._condemned:
             if before.layers:
                 scratch.release(ino, (layer.number for layer in before.layers))

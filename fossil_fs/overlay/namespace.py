@@ -192,6 +192,8 @@ class Namespace:
         """Return what a removed name must lead to: GONE if the base has it, else nothing at all."""
         overlay = self._overlay
         while True:
+            if overlay.streams(place.directory) is None:
+                return None
             has, streams = await overlay.base_has(*place)
             if overlay.streams(place.directory) == streams:
                 return GONE if has else None

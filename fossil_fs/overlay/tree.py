@@ -5,7 +5,7 @@ The state is the scratch as it is now, or as a snapshot of it was.
 
 import stat
 from errno import ENAMETOOLONG, ENOENT, ENOTDIR, ESTALE
-from secrets import randbits
+from random import Random
 from typing import Final, NamedTuple
 
 from fossil_fs.node import Node
@@ -39,6 +39,7 @@ class Tree:
         self.family = base.family
         self.table = Table()
         self.snapshot = snapshot
+        self._random = Random()  # seeded by the system; numbers need to be new, not secret
         self._streams: dict[tuple[bytes, bytes, int], Streams] = {}
         root = self.table.root()
         root.node = snapshot.root
@@ -143,7 +144,9 @@ class Tree:
                 self.table.see(ino, directory, name)
                 return ino
             streams = self.streams(directory)
-            node = await self.base.lookup(streams, name) if streams else None
+            if streams is None:
+                return None
+            node = await self.base.lookup(streams, name)
             if self.is_still(directory, streams, name):
                 return None if node is None else self.identify(directory, name, node).ino
 
@@ -214,7 +217,7 @@ class Tree:
     def fresh_number(self) -> int:
         """Return an inode number that nothing has."""
         while True:
-            ino = randbits(63)
+            ino = self._random.getrandbits(63)
             if ino > ROOT and self.table.get(ino) is None and self.record(ino) is None:
                 return ino
 

@@ -175,7 +175,7 @@ class Writer:
         top = self._open_layer(inode)
         first, last = offset - offset % PAGE, end + -end % PAGE
         need = last - first + RECORD_ROOM
-        if top is not None:
+        if top is not None and first < inode.size:  # behind the end no page is present
             present = overlay.scratch.files.present(top, first, last)
             need -= sum(b - a for a, b in present)
         if inode.flags & INLINE:

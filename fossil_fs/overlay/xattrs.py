@@ -93,20 +93,12 @@ class ExtendedAttributes:
 
     async def default_acl(self, directory: int) -> bytes | None:
         """Return the ACL that files made in a directory inherit from."""
-        try:
-            return await self.get(directory, acl.DEFAULT)
-        except OSError as error:
-            if error.errno != ENODATA:
-                raise
-            return None
+        return await xattr_maybe(self._overlay, directory, acl.DEFAULT)
 
     async def follow_mode(self, ino: int) -> None:
         """Let the access ACL, if there is one, say what the mode says now."""
-        try:
-            old = await self.get(ino, acl.ACCESS)
-        except OSError as error:
-            if error.errno != ENODATA:
-                raise
+        old = await xattr_maybe(self._overlay, ino, acl.ACCESS)
+        if old is None:
             return
         new = acl.with_mode(old, self._overlay.mode(ino))
         if new != old:
@@ -131,14 +123,18 @@ class ExtendedAttributes:
 
 async def xattr(tree: Tree, ino: int, name: bytes) -> bytes:
     """Return one extended attribute of an inode in the table; ENODATA."""
-    record = tree.record(ino)
-    if record is not None and record.flags & XATTRS_HERE:
-        value = tree.state.get(records.xattr_key(ino, name))
-    else:
-        value = dict(await _of_base(tree, ino)).get(name)
+    value = await xattr_maybe(tree, ino, name)
     if value is None:
         raise OSError(ENODATA, "attribute")
     return value
+
+
+async def xattr_maybe(tree: Tree, ino: int, name: bytes) -> bytes | None:
+    """Return one extended attribute of an inode in the table, None where there is none."""
+    record = tree.record(ino)
+    if record is not None and record.flags & XATTRS_HERE:
+        return tree.state.get(records.xattr_key(ino, name))
+    return dict(await _of_base(tree, ino)).get(name)
 
 
 async def xattr_names(tree: Tree, ino: int) -> Sequence[bytes]:

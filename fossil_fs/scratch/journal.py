@@ -46,39 +46,44 @@ class Op(NamedTuple):
     value: bytes
 
 
+_PUT, _DELETE, _PATCH, _CUT, _REPLACE, _ERASE = (
+    OpKind  # looking a member up takes longer than what follows
+)
+
+
 def put(key: bytes, value: bytes) -> Op:
-    return Op(OpKind.PUT, key, value)
+    return Op(_PUT, key, value)
 
 
 def delete(key: bytes) -> Op:
-    return Op(OpKind.DELETE, key, b"")
+    return Op(_DELETE, key, b"")
 
 
 def replace(key: bytes, value: bytes) -> Op:
-    return Op(OpKind.REPLACE, key, value)
+    return Op(_REPLACE, key, value)
 
 
 def erase(key: bytes) -> Op:
-    return Op(OpKind.ERASE, key, b"")
+    return Op(_ERASE, key, b"")
 
 
 def patch(key: bytes, offset: int, data: bytes) -> Op:
-    return Op(OpKind.PATCH, key, _OFFSET.pack(offset) + data)
+    return Op(_PATCH, key, _OFFSET.pack(offset) + data)
 
 
 def cut(key: bytes, size: int) -> Op:
-    return Op(OpKind.CUT, key, _OFFSET.pack(size))
+    return Op(_CUT, key, _OFFSET.pack(size))
 
 
 def perform(op: Op, old: bytes | None) -> bytes | None:
     """Return the value that `op` makes of `old`; None: no value."""
-    if op.kind in (OpKind.PUT, OpKind.REPLACE):
+    if op.kind is _PUT or op.kind is _REPLACE:
         return op.value
-    if op.kind in (OpKind.DELETE, OpKind.ERASE):
+    if op.kind is _DELETE or op.kind is _ERASE:
         return None
     old = old or b""
     (offset,) = _OFFSET.unpack_from(op.value)
-    if op.kind is OpKind.CUT:
+    if op.kind is _CUT:
         return old[:offset]
     end = offset + len(op.value) - _OFFSET.size
     return b"".join(

@@ -31,6 +31,7 @@ PAGE: Final = 4096
 _GENERATION_KEY: Final = b"\x00generation"
 _EPOCH: Final = ord("p")
 _GENERATION: Final = struct.Struct("<Q")
+_PUT: Final = OpKind.PUT
 
 
 class View:
@@ -98,6 +99,14 @@ class Metadata(View):
             )
         except lmdb.Error as error:
             raise ScratchDamaged(f"{os.fsdecode(self._path)}: {error}") from error
+        self._measure()
+
+    def _measure(self) -> None:
+        """Note what the environment takes on disk: only a commit, or another file, changes it."""
+        self._file_bytes = os.stat(self._path).st_blocks * 512
+        stat = self._environment.stat()
+        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        self._live_bytes = int(pages + 8) * PAGE
 
     def apply(self, ops: Sequence[Op]) -> None:
         """Make one mutation, all or nothing. OSError when the disk is full: then nothing changed."""
@@ -108,18 +117,19 @@ class Metadata(View):
     def _perform(self, ops: Sequence[Op]) -> None:
         transaction = self.transaction
         for op in ops:
-            first = op.key[0]
-            if self.epoch and first in history.KEPT and op.kind < OpKind.REPLACE:
-                if op.kind is OpKind.DELETE and transaction.get(op.key) is None:
+            kind, key, value = op
+            first = key[0]
+            if self.epoch and first in history.KEPT and kind < OpKind.REPLACE:
+                if kind is OpKind.DELETE and transaction.get(key) is None:
                     continue
-                self.dirty += history.put_aside(transaction, op.key, self.epoch)
-            value = op.value if op.kind == 1 else perform(op, transaction.get(op.key))
-            if value is None:
-                transaction.delete(op.key)
+                self.dirty += history.put_aside(transaction, key, self.epoch)
+            new = value if kind is _PUT else perform(op, transaction.get(key))
+            if new is None:
+                transaction.delete(key)
                 self.dirty += PAGE
             else:
-                transaction.put(op.key, value)
-                self.dirty += PAGE + len(value)
+                transaction.put(key, new)
+                self.dirty += PAGE + len(new)
             if first == _EPOCH:
                 self.epoch = history.newest_epoch(transaction)
 
@@ -137,9 +147,11 @@ class Metadata(View):
             self.transaction.put(_GENERATION_KEY, _GENERATION.pack(self.generation + 1))
             self.transaction.commit()
         except lmdb.Error as error:
+            self._measure()
             self._begin_again()
             raise OSError(ENOSPC, f"scratch: {error}") from error
         self.generation += 1
+        self._measure()
         fault("commit.metadata-committed")
         self.journal.begin(self.generation)
         self.transaction = self._environment.begin(write=True)
@@ -160,17 +172,15 @@ class Metadata(View):
 
     def allocated(self) -> int:
         """Return the bytes that environment and journal take on disk."""
-        return os.stat(self._path).st_blocks * 512 + -(-self.journal.size // PAGE) * PAGE
+        return self._file_bytes + -(-self.journal.size // PAGE) * PAGE
 
     def free(self) -> int:
         """Return the bytes of pages in the environment that hold nothing."""
-        return max(0, os.stat(self._path).st_blocks * 512 - self.live())
+        return max(0, self._file_bytes - self._live_bytes)
 
     def live(self) -> int:
         """Return the bytes that the last commit's values need; the rest of the file is free pages."""
-        stat = self._environment.stat()
-        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return int(pages + 8) * PAGE
+        return self._live_bytes
 
     def compact(self) -> None:
         """Give free pages back to the disk: commit, copy what is live, use the copy.

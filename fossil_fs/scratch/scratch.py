@@ -11,7 +11,7 @@ Who keeps which promise:
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import ENOSPC
 from typing import Final
@@ -32,6 +32,7 @@ CHANGES_MAX: Final = 10_000  # mutations between two commits: what a resume has 
 COMPACT_MIN: Final = 1 << 20  # bytes of free pages that are worth a copy of the metadata
 INODES_MAX: Final = 4096  # records kept unpacked
 _INODE: Final = ord("i")
+_NO_INODES: Final[Mapping[int, Inode]] = {}
 _EPOCH: Final = ord("p")
 
 
@@ -112,10 +113,6 @@ class Scratch(Records):
             self._inodes[ino] = inode
             return inode
 
-    def remember(self, ino: int, inode: Inode) -> None:
-        """Keep an inode that was just put, so that it need not be unpacked."""
-        self._inodes[ino] = inode
-
     @property
     def transaction(self) -> object:  # the metadata replaces it at each commit
         return self.metadata.transaction
@@ -159,13 +156,13 @@ class Scratch(Records):
         for ino in inos:
             yield [*self.forget_inode(ino), delete(records.orphan_key(ino))]
 
-    def forget_inode(self, ino: int) -> list[Op]:
+    def forget_inode(self, ino: int, *, is_dir: bool = True) -> list[Op]:
         """Return the mutation that drops all records of an inode, but for names that lead to it."""
         inode = self.inode(ino)
         named = inode is None or inode.nlink or any(p.nlink for _, p in self.past_inodes(ino))
         drop = delete if named else erase  # else a snapshot that sees it sees no way to it
         ops = [drop(inode_key(ino)), drop(records.content_key(ino))]
-        for prefix in (records.xattr_key(ino, b""), records.name_key(ino, b"")):
+        for prefix in [records.xattr_key(ino, b"")] + [records.name_key(ino, b"")] * is_dir:
             ops += [drop(prefix + rest) for rest, _ in self.scan(prefix)]
         return ops
 
@@ -218,14 +215,18 @@ class Scratch(Records):
         inode = self.inode(ino)
         return found if inode is None else found | {inode.layers}
 
-    def apply(self, ops: Sequence[Op]) -> None:
-        """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full."""
+    def apply(self, ops: Sequence[Op], inodes: Mapping[int, Inode] = _NO_INODES) -> None:
+        """Make one mutation, all or nothing; OSError ENOSPC when the disk itself is full.
+
+        `inodes`: those that `ops` put; they need not be unpacked again.
+        """
         self.metadata.apply(ops)
-        for op in ops:
-            if op.key[0] == _INODE:
-                self._inodes.pop(records.unpack_number(op.key[1:]), None)
-            elif op.key[0] == _EPOCH:
+        for _, key, _ in ops:
+            if key[0] == _INODE:
+                self._inodes.pop(records.unpack_number(key[1:]), None)
+            elif key[0] == _EPOCH:
                 self._read_epochs()
+        self._inodes.update(inodes)
         if self._overdue():
             with suppress(OSError):  # a full disk: the journal has it, and the next commit may work
                 self.commit()

@@ -30,6 +30,7 @@
 #define COPY_MAX 16384                 /* data up to here is copied into bytes: cheaper than a view */
 #define WINDOW 64                       /* requests from one report of who asks to the next */
 #define LARGE 65536                    /* data of a request or its answer that is worth a processor of its own */
+#define BARE_BITS 12                   /* of them 4,096 are known: 32 KiB */
 #define ROOT_ID 1
 
 struct fuse_session;
@@ -45,7 +46,7 @@ static struct fuse_session *session;
 static int active;                          /* requests are taken over; else all goes to libfuse */
 static PyObject *handlers[WIRE_OPCODES];    /* coroutine functions; NULL: libfuse and pyfuse3 do it */
 static int answers[WIRE_OPCODES];           /* an errno that is answered at once; 0: none */
-static PyObject *on_init, *on_interrupt, *on_forget, *on_wait, *caller_class;
+static PyObject *on_init, *on_interrupt, *on_forget, *on_wait, *on_failure, *caller_class;
 static unsigned long long counts[WIRE_OPCODES];
 static PyObject *request_buffer;            /* a bytearray; replaced while someone holds a view of it */
 static ssize_t request_size;                /* of a request that `fill` has read already; else 0 */
@@ -55,6 +56,7 @@ static PyObject *pending;                   /* what is left of a handler that wa
 static PyObject *on_window;                 /* told who asked, every WINDOW requests; NULL: nobody wants to know */
 static uint32_t window_pid;
 static unsigned window_size, window_same;
+static uint64_t bare[1 << BARE_BITS];       /* inodes without capabilities: asked before every chown and first write */
 static PyObject *last_caller;
 static uint32_t last_uid, last_gid, last_pid;
 
@@ -175,35 +177,28 @@ static void call_quietly(PyObject *function, const char *format, uint64_t first,
     Py_XDECREF(result);
 }
 
-/* The request stays in request_buffer; process_buf follows at once, in the same task. */
+/* What `serve` has left for pyfuse3 stays where it is; process_buf follows at once, in the same task. */
 EXPORT int fuse_session_receive_buf(struct fuse_session *se, struct fuse_buf *buffer)
 {
     if (!active) {
         receive_function *receive = (receive_function *)real("fuse_session_receive_buf");
         return receive ? receive(se, buffer) : -EIO;
     }
-    PyGILState_STATE gil = PyGILState_Ensure();
-    int result = pending || foreign_size || fill(1, 0) ? 0 : -EINTR; /* pyfuse3 then waits and comes again */
-    PyErr_Clear();
-    PyGILState_Release(gil);
-    if (result)
-        return result;
     if (pending || foreign_size)
         return 1;
-    if (request_error) {
-        int error = request_error;
-        request_error = 0;
-        if (error != ENODEV)
-            return -error;
-        exit_function *leave = (exit_function *)real("fuse_session_exit"); /* unmounted, or aborted */
-        if (leave)
-            leave(se);
-        gil = PyGILState_Ensure();
-        call_quietly(on_interrupt, "K", 0, 0);
-        PyGILState_Release(gil);
-        return 0;
-    }
-    return (int)request_size;
+    if (!request_error)
+        return -EINTR; /* pyfuse3 then waits and comes again */
+    int error = request_error;
+    request_error = 0;
+    if (error != ENODEV)
+        return -error;
+    exit_function *leave = (exit_function *)real("fuse_session_exit"); /* unmounted, or aborted */
+    if (leave)
+        leave(se);
+    PyGILState_STATE gil = PyGILState_Ensure();
+    call_quietly(on_interrupt, "K", 0, 0);
+    PyGILState_Release(gil);
+    return 0;
 }
 
 /* ---- dispatching ---- */
@@ -213,14 +208,38 @@ static int is_silent(uint32_t opcode)
     return opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET || opcode == WIRE_INTERRUPT;
 }
 
+static uint64_t *bare_slot(uint64_t nodeid)
+{
+    return &bare[nodeid * 0x9E3779B97F4A7C15u >> (64 - BARE_BITS)];
+}
+
+static void not_bare(uint64_t nodeid)
+{
+    uint64_t *slot = bare_slot(nodeid);
+    if (*slot == nodeid)
+        *slot = 0;
+}
+
+static int is_capability(const struct wire_bytes *name)
+{
+    static const char capability[] = "security.capability";
+    return name->size == sizeof capability - 1 && memcmp(name->start, capability, name->size) == 0;
+}
+
+static void forget_one(uint64_t nodeid, uint64_t count)
+{
+    not_bare(nodeid);
+    call_quietly(on_forget, "KK", nodeid, count);
+}
+
 static void forget(const struct wire_request *request)
 {
     uint64_t nodeid, count;
     if (request->opcode == WIRE_FORGET)
-        call_quietly(on_forget, "KK", request->nodeid, request->numbers[0]);
+        forget_one(request->nodeid, request->numbers[0]);
     else
         for (size_t i = 0; wire_forget_record(request, i, &nodeid, &count); i++)
-            call_quietly(on_forget, "KK", nodeid, count);
+            forget_one(nodeid, count);
 }
 
 static PyObject *caller_of(const struct wire_request *request)
@@ -317,40 +336,44 @@ static void carry(struct fuse_session *se, process_function *process)
     }
 }
 
-/* Run a handler until it is done or waits for the first time; then the rest of it is `pending`. */
-static enum outcome run(PyObject *coroutine)
+/* Let Python answer for the exception that a handler raised; what is no Exception goes on. */
+static enum outcome fail(const struct wire_request *request)
 {
-    PyObject *said = NULL;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return FAILED;
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyErr_NormalizeException(&type, &error, &trace);
+    if (trace)
+        PyException_SetTraceback(error, trace);
+    PyObject *told = PyObject_CallFunction(on_failure, "KIO", (unsigned long long)request->unique,
+                                           request->opcode, error);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(trace);
+    Py_XDECREF(told);
+    return told ? DONE : FAILED;
+}
+
+/* Run a handler until it is done or waits for the first time; then the rest of it is `pending`. */
+static enum outcome call(const struct wire_request *request)
+{
+    PyObject *said = NULL, *coroutine = call_handler(request);
+    PySendResult sent = coroutine ? PyIter_Send(coroutine, Py_None, &said) : PYGEN_ERROR;
     enum outcome outcome = DONE;
-    PySendResult sent = PyIter_Send(coroutine, Py_None, &said);
     if (sent == PYGEN_NEXT) {
-        pending = PyObject_CallFunctionObjArgs(on_wait, coroutine, said, NULL);
+        pending = PyObject_CallFunction(on_wait, "OOKI", coroutine, said, (unsigned long long)request->unique,
+                                        request->opcode);
         outcome = pending ? WAITS : FAILED;
     } else if (sent == PYGEN_ERROR) {
-        outcome = FAILED;
+        outcome = fail(request);
     }
     Py_XDECREF(said);
+    Py_XDECREF(coroutine);
     return outcome;
 }
 
-static enum outcome call(const struct wire_request *request, int at_once)
-{
-    PyObject *coroutine = call_handler(request);
-    if (!coroutine) {
-        PyErr_WriteUnraisable(handlers[request->opcode]);
-        send_error(request->unique, EIO);
-        return DONE;
-    }
-    if (!at_once) {
-        pending = coroutine;
-        return WAITS;
-    }
-    enum outcome outcome = run(coroutine);
-    Py_DECREF(coroutine);
-    return outcome;
-}
-
-static enum outcome dispatch(const struct wire_request *request, int at_once)
+static enum outcome dispatch(const struct wire_request *request)
 {
     uint32_t opcode = request->opcode;
     if (opcode == WIRE_FORGET || opcode == WIRE_BATCH_FORGET) {
@@ -365,7 +388,11 @@ static enum outcome dispatch(const struct wire_request *request, int at_once)
         send_error(request->unique, answers[opcode]);
         return DONE;
     }
-    return handlers[opcode] ? call(request, at_once) : NOT_OURS;
+    if (opcode == WIRE_GETXATTR && is_capability(&request->names[0]) && *bare_slot(request->nodeid) == request->nodeid) {
+        send_error(request->unique, ENODATA);
+        return DONE;
+    }
+    return handlers[opcode] ? call(request) : NOT_OURS;
 }
 
 /* Count the requests that follow one of the same thread and are small; tell of them from time to time. */
@@ -381,7 +408,7 @@ static void note_caller(const struct wire_request *request)
 }
 
 /* Do what the request in request_buffer asks for. NOT_OURS leaves it there for libfuse. */
-static enum outcome answer(int at_once)
+static enum outcome answer(void)
 {
     struct wire_request request;
     PyObject *held = Py_NewRef(request_buffer); /* a handler may let another request be read */
@@ -403,7 +430,7 @@ static enum outcome answer(int at_once)
         if (request.opcode == WIRE_INIT)
             answer_init(&request);
         else
-            outcome = dispatch(&request, at_once);
+            outcome = dispatch(&request);
     }
     if (outcome == NOT_OURS)
         foreign_size = size;
@@ -411,7 +438,7 @@ static enum outcome answer(int at_once)
     return outcome;
 }
 
-/* After receive_buf: hand on what waits, or what is libfuse's; or else answer the request that came. */
+/* After receive_buf: hand on what waits, or what is libfuse's. */
 EXPORT void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *buffer)
 {
     process_function *process = (process_function *)real("fuse_session_process_buf");
@@ -422,8 +449,6 @@ EXPORT void fuse_session_process_buf(struct fuse_session *se, const struct fuse_
         return;
     }
     PyGILState_STATE gil = PyGILState_Ensure();
-    if (!pending && !foreign_size)
-        answer(0); /* what the handler raises is for who awaits it */
     if (pending) {
         carry(se, process);
     } else if (foreign_size) {
@@ -464,7 +489,7 @@ static PyObject *py_serve(PyObject *self, PyObject *const *args, Py_ssize_t coun
             break;
         if (request_error)
             Py_RETURN_TRUE;
-        enum outcome outcome = answer(1);
+        enum outcome outcome = answer();
         if (outcome == FAILED)
             return NULL;
         if (outcome != DONE)
@@ -475,16 +500,18 @@ static PyObject *py_serve(PyObject *self, PyObject *const *args, Py_ssize_t coun
 
 static PyObject *py_activate(PyObject *self, PyObject *args)
 {
-    PyObject *init, *interrupt, *forget_one, *wait, *caller;
-    if (!PyArg_ParseTuple(args, "OOOOO", &init, &interrupt, &forget_one, &wait, &caller))
+    PyObject *init, *interrupt, *forgotten, *wait, *failure, *caller;
+    if (!PyArg_ParseTuple(args, "OOOOOO", &init, &interrupt, &forgotten, &wait, &failure, &caller))
         return NULL;
     Py_XSETREF(on_init, Py_NewRef(init));
     Py_XSETREF(on_interrupt, Py_NewRef(interrupt));
-    Py_XSETREF(on_forget, Py_NewRef(forget_one));
+    Py_XSETREF(on_forget, Py_NewRef(forgotten));
     Py_XSETREF(on_wait, Py_NewRef(wait));
+    Py_XSETREF(on_failure, Py_NewRef(failure));
     Py_XSETREF(caller_class, Py_NewRef(caller));
     request_size = request_error = 0;
     foreign_size = 0;
+    memset(bare, 0, sizeof bare);
     active = 1;
     Py_RETURN_NONE;
 }
@@ -502,6 +529,7 @@ static PyObject *py_deactivate(PyObject *self, PyObject *unused)
     Py_CLEAR(on_interrupt);
     Py_CLEAR(on_forget);
     Py_CLEAR(on_wait);
+    Py_CLEAR(on_failure);
     Py_CLEAR(on_window);
     Py_CLEAR(caller_class);
     Py_CLEAR(last_caller);
@@ -513,6 +541,24 @@ static PyObject *py_watch(PyObject *self, PyObject *watcher)
 {
     Py_XSETREF(on_window, watcher == Py_None ? NULL : Py_NewRef(watcher));
     window_size = window_same = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_bare(PyObject *self, PyObject *ino)
+{
+    uint64_t nodeid = PyLong_AsUnsignedLongLong(ino);
+    if (PyErr_Occurred())
+        return NULL;
+    *bare_slot(nodeid) = nodeid;
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_not_bare(PyObject *self, PyObject *ino)
+{
+    uint64_t nodeid = PyLong_AsUnsignedLongLong(ino);
+    if (PyErr_Occurred())
+        return NULL;
+    not_bare(nodeid);
     Py_RETURN_NONE;
 }
 
@@ -556,12 +602,14 @@ static PyObject *py_counts(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"activate", py_activate, METH_VARARGS, "activate(on_init, on_interrupt, on_forget, on_wait, caller)"},
+    {"activate", py_activate, METH_VARARGS, "activate(on_init, on_interrupt, on_forget, on_wait, on_failure, caller)"},
     {"deactivate", py_deactivate, METH_NOARGS, "all requests go to libfuse again"},
     {"handle", py_handle, METH_VARARGS, "handle(opcode, coroutine function | errno)"},
     {"bound", py_bound, METH_NOARGS, "whether pyfuse3's session went through here"},
     {"counts", py_counts, METH_NOARGS, "{opcode: requests seen}"},
     {"serve", FAST(py_serve), METH_FASTCALL, "serve(requests, looks, patience_us) -> whether pyfuse3 has to"},
+    {"bare", py_bare, METH_O, "bare(inode): it has no capabilities, until not_bare or forgotten"},
+    {"not_bare", py_not_bare, METH_O, "not_bare(inode): it may have capabilities now"},
     {"watch", py_watch, METH_O, "watch(callable(pid, same) | None): who asks"},
     {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
     {0},

@@ -91,8 +91,6 @@ def _be_daemon(attached: Attached, daemon: Daemon, log: bytes, writer: int) -> N
 
 
 def _serve(attached: Attached, daemon: Daemon, writer: int) -> int:
-    import traceback
-
     def ready() -> None:
         _say(writer, _READY)
 
@@ -107,6 +105,8 @@ def _serve(attached: Attached, daemon: Daemon, writer: int) -> int:
         if told:
             print(f"daemon: {error}", file=sys.stderr)
         else:
+            import traceback
+
             traceback.print_exc()
         _leave(attached)
         return int(status)

@@ -61,6 +61,9 @@ class Caller:
     umask: int = 0
 
 
+_NONE = (None,) * 6
+
+
 @dataclass(slots=True)
 class Changes:
     """What setattr shall change: None means leave as it is. `*_now`: the file system's own clock."""
@@ -74,6 +77,12 @@ class Changes:
     ctime_ns: int | None = None
     atime_now: bool = False
     mtime_now: bool = False
+
+    @property
+    def beyond_size(self) -> bool:
+        """Whether anything but the size shall change."""
+        others = self.mode, self.uid, self.gid, self.atime_ns, self.mtime_ns, self.ctime_ns
+        return self.atime_now or self.mtime_now or others != _NONE
 
 
 @dataclass(slots=True)
@@ -138,6 +147,7 @@ class MountOptions:
     idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
     far: bool = False  # changes wait for others too: with `interruptible`, they can be interrupted
+    follow: bool = False  # run where a program runs that asks alone; see lib9.fuse.follow
     suid: bool = False
     dev: bool = False
     own_inodes: int = 1 << 64  # from here on: writes are commands, interruptible, held by no gate

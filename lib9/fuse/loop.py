@@ -48,8 +48,13 @@ class TurnLock:
 
 
 @coroutine
-def going_on(handler: Coroutine[Any, Any, None], said: object) -> Generator[object, object, None]:
-    """Await the rest of a handler that was begun and has yielded `said` to the scheduler."""
+def going_on(
+    handler: Coroutine[Any, Any, None], said: object, failed: Callable[[Exception], None]
+) -> Generator[object, object, None]:
+    """Await the rest of a handler that was begun and has yielded `said` to the scheduler.
+
+    `failed` is told what it raises.
+    """
     try:
         while True:
             try:
@@ -60,6 +65,8 @@ def going_on(handler: Coroutine[Any, Any, None], said: object) -> Generator[obje
                 said = handler.send(sent)
     except StopIteration:
         return
+    except Exception as error:  # noqa: BLE001 a handler must not end the daemon
+        failed(error)
 
 
 class _Lowlevel:
@@ -73,7 +80,7 @@ class _Lowlevel:
         return getattr(trio.lowlevel, name)
 
     async def wait_readable(self, descriptor: int) -> None:
-        if not self._serve(TURN, *self._follower.waiting):
+        while not self._serve(TURN, *self._follower.waiting):
             await trio.lowlevel.wait_readable(descriptor)
 
 

@@ -7,7 +7,7 @@ tasks and may wait. Each request gets exactly one answer, an errno for whatever 
 
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
-from errno import EAGAIN, EINTR, ENOSYS, ERANGE
+from errno import EAGAIN, EINTR, ENODATA, ENOSYS, ERANGE
 from functools import wraps
 from os import O_TRUNC
 from stat import S_IFDIR, S_IFMT
@@ -22,19 +22,19 @@ from lib9.fuse.interface import (
     DOT,
     DOT_DOT,
     Caller,
-    Changes,
     MountOptions,
-    OpenFile,
     Operations,
     Poller,
 )
 from lib9.fuse.interrupts import Interrupts
+from lib9.fuse.loop import going_on
+from lib9.fuse.numbers import CHANGING, READING, changes_of, open_flags
 from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
 from lib9.latencies import Latencies, now_ns
 
 Method = Callable[..., Awaitable[None]]
-Handler = Callable[..., Coroutine[Any, Any, None]]
+Handler = Callable[..., Awaitable[None]]
 
 _STATFS = struct.Struct("=5Q3I28x")
 _SEEK = struct.Struct("=Q")
@@ -51,38 +51,7 @@ _FATTR_KILL = 1 << 11
 _FATTR_ANY = 0x1BF  # mode, owner, group, size and times: what somebody asked for
 _WRITE_KILL = 1 << 2
 _OPEN_KILL = 1
-
-
-def _open_flags(opened: OpenFile) -> int:
-    return (
-        opened.direct_io * 1 | opened.keep_cache * 2 | opened.nonseekable * 4 | opened.stream * 16
-    )
-
-
-def _signed(number: int) -> int:
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _nanoseconds(seconds: int, rest: int) -> int:
-    return _signed(seconds) * 1_000_000_000 + rest
-
-
-def changes_of(numbers: tuple[int, ...]) -> Changes:
-    """Return what the numbers of a SETATTR ask for (see its row in wire.c)."""
-    valid, _fh, size, atime, mtime, ctime, atime_rest, mtime_rest, ctime_rest, mode, uid, gid = (
-        numbers
-    )
-    return Changes(
-        mode=mode if valid & 1 else None,
-        uid=uid if valid & 2 else None,
-        gid=gid if valid & 4 else None,
-        size=size if valid & 8 else None,
-        atime_ns=_nanoseconds(atime, atime_rest) if valid & 0x10 and not valid & 0x80 else None,
-        mtime_ns=_nanoseconds(mtime, mtime_rest) if valid & 0x20 and not valid & 0x100 else None,
-        ctime_ns=_nanoseconds(ctime, ctime_rest) if valid & 0x400 else None,
-        atime_now=bool(valid & 0x80),
-        mtime_now=bool(valid & 0x100),
-    )
+_CAPABILITY = b"security.capability"
 
 
 class _KernelPoller(Poller):
@@ -114,49 +83,15 @@ class RawHandlers:
         self._options = options
         self._shim = shim
         self.interrupts = interrupts
+        self._names = READING | CHANGING  # of opcodes, for the log
+        self._xattrs_set = 0  # how often one was
         self._gate = gate
         self._latencies = latencies
 
     def register(self) -> None:
         """Take over every request that is known here; the rest stays with libfuse."""
-        reading: dict[int, Method] = {
-            1: self.lookup,
-            3: self.getattr,
-            5: self.readlink,
-            15: self.read,
-            22: self.getxattr,
-            23: self.listxattr,
-            40: self.poll,
-            44: self.readdir,
-            46: self.lseek,
-            52: self.statx,
-        }
-        changing: dict[int, Method] = {
-            4: self.setattr,
-            6: self.symlink,
-            8: self.mknod,
-            9: self.mkdir,
-            10: self.unlink,
-            11: self.rmdir,
-            12: self.rename,
-            13: self.link,
-            14: self.open,
-            16: self.write,
-            17: self.statfs,
-            18: self.release,
-            20: self.fsync,
-            21: self.setxattr,
-            24: self.removexattr,
-            25: self.flush,
-            27: self.opendir,
-            29: self.releasedir,
-            30: self.fsyncdir,
-            35: self.create,
-            43: self.fallocate,
-            45: self.rename2,
-            47: self.copy_file_range,
-            51: self.tmpfile,
-        }
+        reading: dict[int, Method] = {code: getattr(self, name) for code, name in READING.items()}
+        changing: dict[int, Method] = {code: getattr(self, name) for code, name in CHANGING.items()}
         wrap = self._interruptible if self._options.interruptible else self._answered
         for opcode, method in changing.items():
             if opcode in _ENDS or (opcode in _PASS and not self._options.far):
@@ -194,6 +129,16 @@ class RawHandlers:
             self._fs.forget(ino, count)
         except Exception as error:  # noqa: BLE001 nobody waits for an answer
             errno_of(error, "forget")
+
+    def fail(self, unique: int, opcode: int, error: Exception) -> None:
+        """Answer a request whose handler raised: this must not end the daemon."""
+        self._shim.reply_error(unique, errno_of(error, self._names.get(opcode, "request")))
+
+    def wait(
+        self, handler: Coroutine[Any, Any, None], said: object, unique: int, opcode: int
+    ) -> Awaitable[None]:
+        """Return the rest of a handler that has begun and waits."""
+        return going_on(handler, said, lambda error: self.fail(unique, opcode, error))
 
     def _answered(self, method: Method) -> Handler:
         reply_error = self._shim.reply_error
@@ -300,7 +245,9 @@ class RawHandlers:
         self, unique: int, who: Caller, parent: int, mode: int, rdev: int, umask: int, name: bytes
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
-        self._shim.reply_entry(unique, await self._fs.mknod(parent, name, mode, rdev, who))
+        made = await self._fs.mknod(parent, name, mode, rdev, who)
+        self._shim.bare(made.ino)
+        self._shim.reply_entry(unique, made)
 
     async def mkdir(
         self, unique: int, who: Caller, parent: int, mode: int, umask: int, name: bytes
@@ -407,7 +354,15 @@ class RawHandlers:
             self._shim.reply_data(unique, value, size)
 
     async def getxattr(self, unique: int, who: Caller, ino: int, size: int, name: bytes) -> None:
-        self._reply_sized(unique, await self._fs.getxattr(ino, name, who), size)
+        before = self._xattrs_set
+        try:
+            value = await self._fs.getxattr(ino, name, who)
+        except OSError as error:
+            # not where one was set meanwhile
+            if error.errno == ENODATA and name == _CAPABILITY and before == self._xattrs_set:
+                self._shim.bare(ino)
+            raise
+        self._reply_sized(unique, value, size)
 
     async def listxattr(self, unique: int, who: Caller, ino: int, size: int) -> None:
         names = await self._fs.listxattr(ino, who)
@@ -417,6 +372,8 @@ class RawHandlers:
         self, unique: int, who: Caller, ino: int, _size: int, flags: int, name: bytes, value: bytes
     ) -> None:
         await self._fs.setxattr(ino, name, bytes(value), flags, who)
+        self._xattrs_set += 1
+        self._shim.not_bare(ino)
         self._shim.reply_error(unique, 0)
 
     async def removexattr(self, unique: int, who: Caller, ino: int, name: bytes) -> None:
@@ -429,22 +386,24 @@ class RawHandlers:
         opened = await self._fs.open(ino, flags, who)
         if more & _OPEN_KILL:
             await drop_privileges(self._fs, ino, who)
-        self._shim.reply_open(unique, opened.handle, _open_flags(opened))
+        self._shim.reply_open(unique, opened.handle, open_flags(opened))
 
     async def create(
         self, unique: int, who: Caller, parent: int, flags: int, mode: int, umask: int, name: bytes
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
         opened, made = await self._fs.create(parent, name, mode, flags, who)
-        self._shim.reply_create(unique, made, opened.handle, _open_flags(opened))
+        self._shim.bare(made.ino)
+        self._shim.reply_create(unique, made, opened.handle, open_flags(opened))
 
     async def tmpfile(
         self, unique: int, who: Caller, parent: int, flags: int, mode: int, umask: int, _name: bytes
     ) -> None:
         who = Caller(who.uid, who.gid, who.pid, umask)
         opened, made = await self._fs.tmpfile(parent, mode, flags, who)
+        self._shim.bare(made.ino)
         handle = 0 if self._options.no_open else opened.handle
-        self._shim.reply_create(unique, made, handle, _open_flags(opened))
+        self._shim.reply_create(unique, made, handle, open_flags(opened))
 
     async def read(
         self, unique: int, _who: Caller, ino: int, handle: int, offset: int, size: int

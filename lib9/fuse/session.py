@@ -22,7 +22,7 @@ from lib9.fuse.gate import Gate
 from lib9.fuse.interface import Caller, MountOptions, Operations
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
-from lib9.fuse.loop import LoopTrio, going_on
+from lib9.fuse.loop import LoopTrio
 from lib9.fuse.raw import RawHandlers
 from lib9.fuse.stock import StockHandlers
 from lib9.latencies import Latencies
@@ -185,11 +185,12 @@ def _use_shim(
         milestones.said_hello.set()
         return hello.init_answer(minor, offered, options)
 
-    bridge.activate(on_init, raw.interrupt, raw.forget, going_on, Caller)
+    bridge.activate(on_init, raw.interrupt, raw.forget, raw.wait, raw.fail, Caller)
     raw.register()
     handlers.forget = bridge.take  # type: ignore[method-assign]
     follower = Follower()
-    bridge.watch(follower.decide)
+    if options.follow:
+        bridge.watch(follower.decide)
     stack.callback(follower.end)
     pyfuse3.trio = LoopTrio(bridge.serve, follower)  # type: ignore[attr-defined]
 

@@ -1,6 +1,6 @@
 """The OCI configuration of an environment: what its programs see, may do and may use. Pure.
 
-Source: the OCI runtime specification 1.0.2, its chapters on configuration and on Linux.
+Source: the OCI runtime specification 1.0.2, its parts "Configuration" and "Linux Container Configuration".
 """
 
 from dataclasses import dataclass

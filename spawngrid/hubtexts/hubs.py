@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import Final
 
 log = logging.getLogger("spawngrid")
@@ -62,7 +63,10 @@ class HubReader:
 
     def close(self) -> None:
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            with suppress(
+                OSError
+            ):  # ENOTCONN: the mount is dead, the descriptor is closed all the same
+                os.close(self.descriptor)
         self.descriptor, self._rest = -1, b""
 
     def _is_there(self) -> bool:

@@ -223,6 +223,8 @@ class LogContract:
         assert await store.append_names([b"c", b"b"]) == [4, 3]
         assert await store.append_names([]) == []
         assert [r.data for r in store.log()] == [b"one", b"a", b"b", b"c"]
+        scores = [BLAKE3.score(data) for data in (b"a", b"one", b"c", b"d")]
+        assert await store.have_names(scores) == [True, False, True, False]
         await store.aclose()
 
     async def test_waiting_for_the_log_to_grow(self, make_store: MakeStore) -> None:

@@ -8,6 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fossil_fs import record
 from fossil_fs.directory import Directory, DirectoryWriter, edit_directory, write_directory
 from fossil_fs.node import Node
 from tests.fossil_fs.kit import DictStore, run
@@ -174,3 +175,10 @@ def test_names_come_and_go_among_many(family: Family) -> None:
     edited = run(edit_directory(store, Batch(family), source, meta, changes))
     expected = {k: v for k, v in {**entries, **changes}.items() if v is not None}
     assert edited == written(family, expected)[1:]
+
+
+@given(nodes(BLAKE3) | nodes(SHA1), names, st.integers(0, 2**31))
+def test_the_short_way_to_a_record_gives_the_same_bytes(node: Node, name: bytes, slot: int) -> None:
+    for family in (BLAKE3, SHA1):
+        packed = record.pack_inode(family, name, node, slot)
+        assert packed == record._pack_any(family, name, node, slot, None, None)

@@ -76,6 +76,20 @@ async def test_a_log_is_carried_whole_and_in_its_order(source, store):
     assert (again.progress.blocks, again.progress.known) == (0, 0)
 
 
+async def test_names_that_are_there_cost_no_append(source, store):
+    made = tree(1)
+    await put_tree(source, made, "usr.1")
+    await put_tree(store, made, "usr.1")
+    await source.append_name(name_record("usr.2", made.root))
+    appended = []
+    append = store.append_names
+    store.append_names = lambda records: appended.extend(records) or append(records)
+    done = await follow(source, store)
+    assert appended == [name_record("usr.2", made.root)]
+    assert done.progress.names == 1
+    assert done.follower.position().number == source.last_number()
+
+
 async def test_what_is_there_is_not_fetched(source, store):
     made = tree(1)
     await put_tree(source, made, "usr.1")

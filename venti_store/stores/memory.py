@@ -78,6 +78,10 @@ class MemoryStore:
         """Return the number of the last log entry, 0 when there is none."""
         return len(self._log)
 
+    async def have_names(self, scores: Sequence[Score]) -> list[bool]:
+        """Tell of each score whether the log has the name record with it."""
+        return [(score, None) in self.blocks for score in scores]
+
     async def wait_log(self, number: int) -> None:
         """Return when the log has an entry `number`."""
         import trio

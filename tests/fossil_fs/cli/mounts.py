@@ -6,7 +6,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lib9.waiting import run_now
@@ -91,12 +91,10 @@ class Machine:
         try:
             for record in (self.home / "run/spawngrid/mounts").glob("*.ndb"):
                 words = dict(word.split("=", 1) for word in record.read_text().split())
-                try:
-                    os.kill(int(words["pid"]), signal.SIGTERM)
-                except ProcessLookupError:
-                    continue  # it was killed: nobody takes its record away
                 if _is_zombie(int(words["pid"])):
-                    continue
+                    continue  # it was killed: nobody takes its record away
+                with suppress(ProcessLookupError):
+                    os.kill(int(words["pid"]), signal.SIGTERM)
                 wait_until(lambda record=record: not record.exists())  # type: ignore[misc]
         finally:
             for point in self.points:

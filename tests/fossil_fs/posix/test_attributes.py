@@ -141,6 +141,13 @@ def test_capabilities_go_with_the_first_write(place: Path) -> None:
     assert os.getxattr(path, "security.capability") == value
     path.write_text("y")
     assert errno_of(lambda: os.getxattr(path, "security.capability")) == "ENODATA"
+    os.setxattr(path, "security.capability", value)
+    assert os.getxattr(path, "security.capability") == value
+    os.chown(path, USER, GROUP)
+    assert errno_of(lambda: os.getxattr(path, "security.capability")) == "ENODATA"
+    os.link(path, place / "again")
+    os.setxattr(place / "again", "security.capability", value)
+    assert os.getxattr(path, "security.capability") == value
 
 
 def test_permissions_are_checked(place: Path) -> None:

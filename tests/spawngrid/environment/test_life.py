@@ -122,15 +122,15 @@ def test_an_unchanged_root_keeps_its_score_and_a_changed_one_spawns_again(machin
         first = machine.node.save(env.id)
     with machine.spawned(score=first.score) as env:
         assert machine.node.save(env.id).score == first.score
-        script = "mkdir /made && echo kept > /made/file && chown 1000:1000 /made/file"
+        script = "mkdir /data && echo kept > /data/file && chown 1000:1000 /data/file"
         assert machine.sh(env, script).status == 0
         saved = machine.node.save(env.id)
         assert saved.frozen
-        machine.sh(env, "echo lost > /made/file")
+        machine.sh(env, "echo lost > /data/file")
         assert machine.node.status(env.id)[1].unsaved
     with machine.spawned(score=saved.score, scratch_on_disk=True) as env:
         assert (
-            machine.sh(env, "cat /made/file; stat -c %u:%g /made/file").out == "kept\n1000:1000\n"
+            machine.sh(env, "cat /data/file; stat -c %u:%g /data/file").out == "kept\n1000:1000\n"
         )
 
 

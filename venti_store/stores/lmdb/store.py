@@ -7,7 +7,7 @@ from functools import partial
 from lib9.waiting import in_thread, in_trio
 from venti_store.codec import encode
 from venti_store.interfaces import Block, Key, LogEntry, LogRecord
-from venti_store.score import Buffer, Family
+from venti_store.score import Buffer, Family, Score
 from venti_store.stores.accept import acceptable, acceptable_name
 from venti_store.stores.halves import map_halves
 from venti_store.stores.heap import keep_freed_memory
@@ -118,6 +118,15 @@ class LmdbStore:
         e = self.environment
         with store_errors(e.path), e.env.begin(db=e.index) as txn:
             return [int(NUMBER.unpack(txn.get(item.name, b""))[0]) for item in items]
+
+    async def have_names(self, scores: Sequence[Score]) -> list[bool]:
+        """Tell of each score whether the log has the name record with it."""
+        e = self.environment
+        e.check_process()
+        names = [score + KIND_BYTE[None] for score in scores]
+        pending = [self._writer.pending_record(name) is not None for name in names]
+        with store_errors(e.path), e.env.begin(db=e.index) as txn:
+            return [p or txn.get(n) is not None for p, n in zip(pending, names, strict=True)]
 
     async def wait_log(self, number: int) -> None:
         """Return when the log has an entry `number`, whoever appends it; within trio only."""
