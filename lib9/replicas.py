@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from lib9.asking import ask
+from lib9.asking import NobodyThere, ask
 from lib9.places import run_directory
 
 
@@ -18,4 +18,7 @@ def wait_replicas(environ: Mapping[str, str], score: str, count: int, seconds_ma
     Answered, with exit status UNREACHABLE, after `seconds_max`; NobodyThere without a daemon.
     """
     words = ("wait", str(count), score, str(seconds_max))
-    ask(replicate_socket(environ), *words, seconds_max=seconds_max + 10)
+    try:
+        ask(replicate_socket(environ), *words, seconds_max=seconds_max + 10)
+    except NobodyThere as error:
+        raise NobodyThere(f"{error}: replicate must run to ask the peers") from None
