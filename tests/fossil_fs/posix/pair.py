@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fossil_fs.mounting.registry import is_alive
-from tests.fossil_fs.cli.mounts import wait_until
+from tests.fossil_fs.cli.mounts import SECONDS_MAX, wait_until
 from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import GROUP, USER, errno_of
 
@@ -110,7 +110,7 @@ class Pair:
 
     def begin(self) -> None:
         """Make a new empty directory in both, on a mount of its own if the last one failed."""
-        if not os.path.ismount(self.mounted.point):
+        if not self.is_mounted():
             self._start_over()
         self._count += 1
         self.tops = [
@@ -122,9 +122,12 @@ class Pair:
         self.opened: list[list[int]] = []
         self.fresh = True
 
+    def is_mounted(self) -> bool:
+        return os.path.ismount(self.mounted.point)
+
     def end(self) -> None:
         self.close_all()
-        for top in self.tops:
+        for top in self.tops if self.is_mounted() else self.tops[:1]:
             shutil.rmtree(top)
 
     def both(self, call: Callable[[bytes], object], *, ordinary: bool = False) -> object:
@@ -220,7 +223,7 @@ class Pair:
         machine, point = self.mounted.machine, self.mounted.point
         daemon = machine.pid(point)
         subprocess.run(["umount", point], check=True)
-        wait_until(lambda: not is_alive(daemon))
+        wait_until(lambda: not is_alive(daemon), SECONDS_MAX)
 
     def resume(self) -> None:
         """Unmount, and resume the scratch; a mount without changes leaves none: begin one."""
