@@ -5,14 +5,17 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fossil_fs.mounting.registry import is_alive
+from lib9.fuse import mounts
+from lib9.fuse.errors import NotMounted
 from tests.fossil_fs.cli.mounts import SECONDS_MAX, wait_until
 from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import GROUP, USER, errno_of
+from tests.kit.mounts import namespaces_with
 
 RECENT_NS = 1_500_000_000 * 10**9  # times from here on are of this run, and differ between both
 Facts = dict[bytes, tuple[object, ...]]
@@ -222,7 +225,14 @@ class Pair:
     def _umount(self) -> None:
         machine, point = self.mounted.machine, self.mounted.point
         daemon = machine.pid(point)
+        minor = mounts.mount_of(os.fsencode(point)).minor
+        if namespaces_with(minor) > 1:  # it lives on there, and so does what was not yet written
+            subprocess.run(["sync", "--file-system", point], check=True)
         subprocess.run(["umount", point], check=True)
+        wait_until(lambda: not is_alive(daemon) or namespaces_with(minor), SECONDS_MAX)
+        if namespaces_with(minor):
+            with suppress(NotMounted):
+                mounts.abort(minor)
         wait_until(lambda: not is_alive(daemon), SECONDS_MAX)
 
     def resume(self) -> None:
