@@ -28,7 +28,7 @@ test: $(VENV)/ready  ## all tests that take less than minutes (REQUIRE=fuse,root
 test-long: $(VENV)/ready  ## everything, the long ones too; the file systems once more on the stock engine
 	tools/setup test grid bench
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q --timeout 3600 tests
-	SPAWNGRID_ENGINE=stock $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests/fossil_fs tests/hubfs tests/acceptance
+	SPAWNGRID_ENGINE=stock $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not long' -q tests/lib9 tests/fossil_fs tests/hubfs tests/acceptance
 
 check: lint types floors docs  ## lint, types, import floors, docs
 

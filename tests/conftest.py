@@ -1,14 +1,19 @@
 """What every test may use: needs that a machine may lack, and places that are cleaned up."""
 
 import os
-import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lib9.fuse import mounts
+from lib9.fuse.errors import NotMounted
 from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+from tests.kit import guard
+from tests.kit.mounts import mounts_below
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 
@@ -71,26 +76,52 @@ def mount_point(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(path)], check=False, capture_output=True)
 
 
-def mounts_below(folder: Path) -> list[str]:
-    """Return what is mounted below `folder`, the newest first."""
-    below = f"{folder}/"
-    places = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    names = (re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), place) for place in places)
-    return [name for name in names if name.startswith(below)][::-1]
+def _detach(folder: Path) -> list[str]:
+    """Detach what is mounted below a folder, and let what waits there fail; return the places."""
+    found = mounts_below(folder)[::-1]  # the newest first
+    for mount in found:
+        if mount.is_fuse:
+            with suppress(OSError, NotMounted):  # it has ended meanwhile
+                mounts.abort(mount.minor)
+        subprocess.run(["umount", "-l", mount.point], check=False, capture_output=True)
+    return [os.fsdecode(mount.point) for mount in found]
 
 
-def _detach(places: Iterable[str]) -> None:
-    for place in places:
-        subprocess.run(["umount", "-l", place], check=False, capture_output=True)
+_guard_key = pytest.StashKey[guard.Guard]()
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
+    """Beside the timer proper, whose alarm does not reach a process that waits for a daemon."""
+    item.stash[_guard_key] = guard.Guard(settings.timeout)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_timeout_cancel_timer(item: pytest.Item) -> None:
+    if _guard_key in item.stash:
+        item.stash[_guard_key].cancel()
+        del item.stash[_guard_key]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _watched(tmp_path_factory: pytest.TempPathFactory) -> None:
+    guard.watch(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_mounted(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a test leaves mounted is detached, and the summary names the test."""
     yield
-    if (folder := request.node.funcargs.get("tmp_path")) and (left := mounts_below(folder)):
-        _detach(left)
+    if (folder := request.node.funcargs.get("tmp_path")) and (left := _detach(folder)):
         _left_mounted.append(f"{request.node.nodeid} left {', '.join(left)}")
+
+
+def _is_over(folder: Path) -> bool:
+    """Tell whether the session that made a folder has ended: pytest's lock names its process."""
+    try:
+        return not Path("/proc", (folder / ".lock").read_text()).exists()
+    except FileNotFoundError:
+        return True
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,9 +133,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     here = session.config._tmp_path_factory.getbasetemp()
     for folder in here.parent.iterdir():
-        over = folder == here or not (folder / ".lock").exists()
-        if folder.is_dir() and not folder.is_symlink() and over:
-            _detach(mounts_below(folder))
+        if folder.is_dir() and not folder.is_symlink() and (folder == here or _is_over(folder)):
+            _detach(folder)
 
 
 @pytest.hookimpl(optionalhook=True)

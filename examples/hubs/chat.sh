@@ -7,8 +7,8 @@ echo "* $nick joins" >> "$hubs/$channel"
 cat "$hubs/$channel" &
 screen=$!
 leave() {
-    echo "* $nick leaves" >> "$hubs/$channel"
     kill "$screen"
+    echo "* $nick leaves" >> "$hubs/$channel"
 }
 trap leave EXIT
 

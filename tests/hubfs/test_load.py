@@ -48,7 +48,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.shim("interrupts")
+@pytest.mark.shim("more than 99 waiting requests")
 def test_a_thousand_readers_that_block_cost_little_memory(tmp_path: Path, home: Path) -> None:
     with hub_mount(tmp_path / "hubs") as hubs:
         hub = hubs / "h"

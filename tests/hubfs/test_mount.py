@@ -15,6 +15,7 @@ import pytest
 
 from tests.commands import is_mounted, run
 from tests.conftest import need
+from tests.kit.guard import watch
 from tests.kit.hubs import hub_mount
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -95,7 +96,6 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-@pytest.mark.shim("interrupts")
 @pytest.mark.parametrize("seconds", [0.0, pytest.param(60.0, marks=pytest.mark.long)])
 @pytest.mark.parametrize("program", ["cat", "sed", "awk", "grep", "xargs", "bash read", "python"])
 def test_signals_that_do_not_end_a_program_lose_it_nothing(
@@ -293,6 +293,7 @@ def open_hubs(home: Path) -> Iterator[Path]:
     """A hub mount that other users may enter."""
     with tempfile.TemporaryDirectory(prefix="hubs-") as top:
         Path(top).chmod(0o755)
+        watch(Path(top))
         with hub_mount(Path(top) / "hubs", "--allow-other") as point:
             yield point
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.fossil_fs.cli.mounts import Machine, machine_at
+from tests.kit.guard import watch
 
 HOMES = ("DATA", "STATE", "CACHE", "CONFIG")
 
@@ -18,6 +19,7 @@ HOMES = ("DATA", "STATE", "CACHE", "CONFIG")
 def directory_for_all() -> Iterator[Path]:
     with TemporaryDirectory(prefix="spawngrid-posix-") as path:
         os.chmod(path, 0o711)
+        watch(Path(path))
         yield Path(path)
 
 

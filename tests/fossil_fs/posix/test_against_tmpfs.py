@@ -90,6 +90,13 @@ def content(descriptor: int) -> bytes:
     return os.pread(descriptor, 1 << 21, 0)
 
 
+def write_file(path: bytes, data: bytes) -> None:
+    """Write a file anew; a FIFO is not waited for."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o666)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
 class AgainstTmpfs(RuleBasedStateMachine):
     """Rules that do one thing each; `pair` compares."""
 
@@ -123,11 +130,7 @@ class AgainstTmpfs(RuleBasedStateMachine):
 
     @rule(path=paths, fill=fills, size=sizes, ordinary=users)
     def put(self, path: bytes, fill: int, size: int, ordinary: bool) -> None:
-        self.at(
-            lambda p: Path(os.fsdecode(p)).write_bytes(bytes([fill]) * size),
-            path,
-            ordinary=ordinary,
-        )
+        self.at(lambda p: write_file(p, bytes([fill]) * size), path, ordinary=ordinary)
 
     @rule(path=paths, ordinary=users)
     def unlink(self, path: bytes, ordinary: bool) -> None:
