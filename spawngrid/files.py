@@ -71,3 +71,11 @@ def names_in(folder: str) -> list[str]:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except FileNotFoundError:
         return []
+
+
+def clean(folder: str) -> None:
+    """Remove what a killed writer left in a folder; for the one process that writes there."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name.startswith("."):
+                os.unlink(os.path.join(folder, name))

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lib9.fuse import mounts
 from lib9.fuse.errors import NotMounted
 from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
 from tests.kit import guard
 from tests.kit.mounts import mounts_below
+
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 

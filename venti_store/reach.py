@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from lib9 import secure, streams
+from lib9 import places, secure, streams
 from lib9.errors import RemoteProtocolError
 from lib9.keys import BadKey, channel_key
 from lib9.noise import KeyPair
@@ -22,7 +22,8 @@ def connector(dial: Dial, service: str) -> Connect:
         return plain
     peer = known.peers().by_dial(str(dial))
     if peer is None:
-        raise BadKey(f"{dial}: no record with dial={dial} and pubkey= says who that is")
+        file = places.config_file("ndb")
+        raise BadKey(f"{dial}: no record in {file} with dial={dial} and pubkey= says who that is")
     return secured(dial, known.identity().channel_keys(), channel_key(peer.public), service)
 
 

@@ -23,6 +23,12 @@ value() {
     shift
     for word; do case $word in "$attr="*) echo "${word#*=}" && return ;; esac; done
 }
+names() { # WORD USER WORDS...: what one of the users may see and do
+    word=$1 of=$2
+    shift 2
+    grid names "$word" --config "$config" -u "$of" "$@"
+}
+score_of() { names show "$1" "$2" 2> /dev/null | sed -n 's/^rootscore: *//p'; } # USER NAME
 key_of() { ndbquery -f "$peers" user "$1" pubkey 2> /dev/null | grep . || return 1; }
 tell() { echo "$1" >> "$hubs/cpu.in"; }
 
@@ -103,14 +109,14 @@ answer() { # ID USER VERB WORDS...: carry out one request
     case $verb:$# in
     whoami:0) say "$id" "$user" "user=$user" && end "$id" "$user" ;;
     scores:[01])
-        grid book list --config "$config" "$user" | while read -r name _; do
+        names ls "$user" | while read -r name _; do
             case $name in *"${1-}"*) say "$id" "$user" "$name" ;; esac
         done
         end "$id" "$user"
         ;;
     log:1)
-        grid book list --config "$config" "$user" | tac | while read -r name time owner; do
-            case $name in "$1" | "$1".*) say "$id" "$user" "name=$name time=$time node= owner=$owner" ;; esac
+        names ls "$user" | tac | while read -r name time owner _; do
+            case $name in "$1" | "$1".*) say "$id" "$user" "name=$name time=$(date -d "$time" +%s) node= owner=$owner" ;; esac
         done
         [ -s "$queue/answers/$id" ] && end "$id" "$user" || end "$id" "$user" 4 "$1 not found for $user"
         ;;
@@ -122,7 +128,7 @@ answer() { # ID USER VERB WORDS...: carry out one request
     share:2 | unshare:2)
         key_of "$1" > /dev/null || { end "$id" "$user" 4 "$1: no such user" && return; }
         score "$id" "$user" "$2" > /dev/null || return 0
-        why=$(grid book "$verb" --config "$config" "$user" "$1" "$2" 2>&1) || {
+        why=$(names "$verb" "$user" "$2" "$1" 2>&1) || {
             end "$id" "$user" 1 "$why" && return
         }
         say "$id" "$user" "$2 ${verb}d with $1" && end "$id" "$user"
@@ -182,7 +188,7 @@ answer() { # ID USER VERB WORDS...: carry out one request
 }
 
 score() { # ID USER NAME: the score that a name means; ends the request if it means none
-    grid book find --config "$config" "$2" "$3" 2> /dev/null || {
+    score_of "$2" "$3" | grep . || {
         end "$1" "$2" 4 "$3 not found for $2"
         return 1
     }
@@ -312,8 +318,8 @@ node_said() { # a line of cpu.out
         pending "$id" || return 0
         new=$(tr ' \t' '\n\n' < "$queue/queued/$id" | sed -n 's/^word=//p' | sed -n 3p)
         # recorded already, by one that was killed before it could say so?
-        if [ "$(grid book find --config "$config" "$p_user" "$new" 2> /dev/null)" != "$root" ]; then
-            why=$(grid book record --config "$config" "$p_user" "$new" "$root" 2>&1) || {
+        if [ "$(score_of "$p_user" "$new")" != "$root" ]; then
+            why=$(names record "$p_user" "$new" "$root" 2>&1) || {
                 end "$id" "$p_user" 1 "$why" && return
             }
         fi

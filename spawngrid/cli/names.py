@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NAME_HELP = "NAME, NAME~1 (the one before), NAME@DATE, NAME.NONCE or the beginning of one"
 USER_HELP = "as this user of the grid (default: who runs this)"
+CONFIG_HELP = (
+    "the names of the node that this ndb file describes (default: with -u and without a store, "
+    "$XDG_CONFIG_HOME/spawngrid/node.ndb if it is there)"
+)
 
 
 def add(words: argparse._SubParsersAction[Parser]) -> None:
@@ -79,6 +83,7 @@ def _add(
         word, help=text.partition(".")[0].partition(":")[0].lower(), description=text
     )
     p.add_argument("-u", "--user", metavar="USER", help=USER_HELP)
+    p.add_argument("--config", metavar="FILE", help=CONFIG_HELP)
     if word in ("ls", "show", "log", "why", "import"):
         p.add_argument("--json", action="store_true", help="one object a line")
     add_store_option(p)
@@ -254,7 +259,17 @@ def _here(args: argparse.Namespace) -> NamesHere:
     from venti_store.names.words import check_user
 
     user = check_user(args.user) if args.user else None
+    _become_node(args)
     return NamesHere(os.environ, store_address(args), user)
+
+
+def _become_node(args: argparse.Namespace) -> None:
+    """Take the store and the keys of the node that is meant: users of the grid are known to nodes only."""
+    from spawngrid.cli.node import config_file, node_of
+
+    named = args.store or os.environ.get("venti")  # noqa: SIM112  the name Plan 9 gave it
+    if args.config or (args.user and not named and os.path.exists(config_file(args))):
+        os.environ.update(node_of(args).environ(dict(os.environ)))
 
 
 def _own(args: argparse.Namespace) -> NamesHere:

@@ -8,6 +8,7 @@ from typing import Final
 
 from lib9.errors import SpawngridError
 from lib9.faults import fault
+from spawngrid import files
 from spawngrid.attach.admitted import Admission, Admitted
 from spawngrid.environment.interface import Environments, Limits, NoSuchEnvironment, Spec
 from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save
@@ -37,6 +38,7 @@ class Worker:
             log.warning("%s %s: %s", mended.kind, mended.name, mended.done)
         self._environments.prepare()
         states = self.states()
+        files.clean(self._admitted.folder)
         for admission in list(self._admitted.all()):
             if admission.environment not in states:
                 self._admitted.remove(admission.environment)

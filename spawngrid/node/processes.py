@@ -146,7 +146,7 @@ def _wait_ready(
         return
     process.kill()
     process.wait()
-    raise ServiceFailed(f"{service} did not start: {_last_line(log)}")
+    raise ServiceFailed(f"{service} did not start: {_last_line(log).removeprefix('grid: ')}")
 
 
 def _last_line(log: str) -> str:

@@ -19,6 +19,7 @@ from lib9.errors import RemoteProtocolError, SpawngridError
 from lib9.fuse import mounts
 from lib9.fuse.attach import attach
 from lib9.keys import Identity
+from spawngrid import files
 from spawngrid.attach import wire as attach_wire
 from spawngrid.attach.admitted import Admitted
 from spawngrid.attach.service import AttachService
@@ -86,6 +87,7 @@ async def _storage(
     server = Server(store, admit_name=NameGate(store))
     users = Users(config.peers_file, config.place("tokens"))
     hubs = GridHubs(lambda: None)
+    files.clean(config.place("requests", "queued"))
     requests = RequestService(Queue(config.place("requests")), hubs, audit)
     nursery.start_soon(requests.run)
     nursery.start_soon(hubs.service.keep_house)

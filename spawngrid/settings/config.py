@@ -49,7 +49,6 @@ ATTRIBUTES: Final = {
     "disk-max": "the largest scratch (16G)",
     "network": "networks that may be asked for, a pair each: `none`, `nat`, `host` (none, nat)",
     "unlimited": "`yes`: `--limits none` may be asked for (no)",
-    "names-dir": "where name records are (HOME/names)",
 }
 
 

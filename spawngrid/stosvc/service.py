@@ -44,6 +44,7 @@ class Service:
         self._queue = Queue(config.place("requests"))
         self._folder = config.place("environments")
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        files.clean(self._folder)
         self._audit = Audit(config.place("log", "audit"))
         self._readers = [HubReader(config.hub(name)) for name in ("sto.in", "cpu.out")]
         self._diffs: dict[str, _Diff] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib9.fuse import mounts
 from lib9.fuse.errors import NotMounted
+from tests.kit.mounts import mount_tables
 
 GRACE_SECONDS = 5.0  # after its time, for a test to end by itself
 
@@ -24,26 +25,13 @@ def watch(folder: Path) -> None:
 
 def abort_all() -> None:
     """Abort every FUSE connection whose mount lies below a watched folder, in whatever namespace."""
-    for minor in {m.minor for table in _tables() for m in table if _is_ours(m)}:
+    for minor in {m.minor for table in mount_tables() for m in table if _is_ours(m)}:
         with suppress(OSError, NotMounted):  # it has ended meanwhile
             mounts.abort(minor)
 
 
 def _is_ours(mount: mounts.Mount) -> bool:
     return mount.is_fuse and mount.point.startswith(tuple(_folders))
-
-
-def _tables() -> list[list[mounts.Mount]]:
-    """Return the mount table of each namespace that a process lives in."""
-    found: dict[str, list[mounts.Mount]] = {}
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            with suppress(OSError):  # it has ended, or is another's
-                name = os.readlink(process / "ns" / "mnt")
-                if name not in found:
-                    table = (process / "mountinfo").read_bytes()
-                    found[name] = mounts.parse_mountinfo(table)
-    return list(found.values())
 
 
 class Guard:

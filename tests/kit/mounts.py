@@ -33,3 +33,21 @@ def mounts_below(top: Path) -> list[mounts.Mount]:
     """Return the mounts at `top` and below, in the order they were made."""
     path = os.fsencode(top)
     return [m for m in mounts.read_mounts() if m.point == path or m.point.startswith(path + b"/")]
+
+
+def mount_tables() -> list[list[mounts.Mount]]:
+    """Return the mount table of each namespace that a process lives in."""
+    found: dict[str, list[mounts.Mount]] = {}
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):  # it has ended, or is another's
+                name = os.readlink(process / "ns" / "mnt")
+                if name not in found:
+                    table = (process / "mountinfo").read_bytes()
+                    found[name] = mounts.parse_mountinfo(table)
+    return list(found.values())
+
+
+def namespaces_with(minor: int) -> int:
+    """Return how many namespaces have a mount of this number: its daemon serves until none has."""
+    return sum(any(m.is_fuse and m.minor == minor for m in table) for table in mount_tables())

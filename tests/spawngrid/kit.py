@@ -81,7 +81,7 @@ class Node:
         return found["left"]
 
     def record(self, user: str, name: str, score: str) -> str:
-        done = self.grid_command("book", "record", user, name, score)
+        done = self.grid_command("names", "record", "-u", user, name, score)
         return done.stdout.decode().strip()
 
     def vac(self, tree: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands import environment, output, run, vac
 from tests.conftest import need
-from tests.hubfs.conftest import take_down
+from tests.kit.mounts import take_down
 from tests.spawngrid.kit import EXAMPLES, busybox, wait_until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]

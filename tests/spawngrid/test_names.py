@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,20 @@ def test_a_mount_is_saved_under_a_name_that_is_signed(tree: Path, home: Path) ->
     with mounted(values[1]["scorename"], home / "mnt") as mnt:
         assert (mnt / "file").read_text() == "changed"
     assert output("fossil-cat", "usr:file") == "again"
+
+
+def test_an_operator_names_roots_for_users_of_a_node(home: Path) -> None:
+    node = home / "config/spawngrid/node.ndb"
+    run("grid", "node", "init", "sto1", "--home", home / "sto1", "--run", home / "run-sto1",
+        "--listen", "noise!127.0.0.1!27934")  # fmt: skip
+    (home / "tree").mkdir()
+    score = run("vac", "-q", "-s", home / "sto1/venti", home / "tree").stdout.decode().strip()
+    full = output("grid", "names", "record", "-u", "glenda", "clean", score)
+    # in the log of the node and signed by it, though the operator has no key and a store of their own
+    assert not (home / "data/spawngrid/names").exists()
+    shown = ["grid", "names", "show", "--config", node, "-u", "glenda", "clean"]
+    assert f"rootscore:   {score}" in output(*shown)
+    assert output("grid", "names", "ls", "-u", "glenda").split()[0] == full
+    # a user of the grid who is called like the operator sees no more for it
+    operator = pwd.getpwuid(os.geteuid()).pw_name
+    assert "not shared" in errors("grid", "names", "show", "-u", operator, full, status=4)

@@ -45,12 +45,12 @@ def this_user() -> str:
 class NamesHere:
     """The names that count with the store at one address for who runs this, or for `user` of the grid.
 
-    Others than who runs this have no file of their own here, and see what they may.
+    Users of the grid have no file of their own here, and see what they may, whatever they are called.
     """
 
     def __init__(self, environ: Mapping[str, str], address: str, user: str | None = None) -> None:
         self.user = user or this_user()
-        self._reads_all = self.user == this_user()  # who owns the store may
+        self._reads_all = user is None  # who owns the store may
         file = names_file(environ) if self._reads_all else os.devnull
         self.local = LocalNames(file, self.user)
         self._nodes: dict[bytes, str] | None = None

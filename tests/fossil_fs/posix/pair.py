@@ -5,14 +5,17 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fossil_fs.mounting.registry import is_alive
-from tests.fossil_fs.cli.mounts import wait_until
+from lib9.fuse import mounts
+from lib9.fuse.errors import NotMounted
+from tests.fossil_fs.cli.mounts import SECONDS_MAX, wait_until
 from tests.fossil_fs.posix.anyone import Mounted
 from tests.fossil_fs.posix.calls import GROUP, USER, errno_of
+from tests.kit.mounts import namespaces_with
 
 RECENT_NS = 1_500_000_000 * 10**9  # times from here on are of this run, and differ between both
 Facts = dict[bytes, tuple[object, ...]]
@@ -110,7 +113,7 @@ class Pair:
 
     def begin(self) -> None:
         """Make a new empty directory in both, on a mount of its own if the last one failed."""
-        if not os.path.ismount(self.mounted.point):
+        if not self.is_mounted():
             self._start_over()
         self._count += 1
         self.tops = [
@@ -122,9 +125,12 @@ class Pair:
         self.opened: list[list[int]] = []
         self.fresh = True
 
+    def is_mounted(self) -> bool:
+        return os.path.ismount(self.mounted.point)
+
     def end(self) -> None:
         self.close_all()
-        for top in self.tops:
+        for top in self.tops if self.is_mounted() else self.tops[:1]:
             shutil.rmtree(top)
 
     def both(self, call: Callable[[bytes], object], *, ordinary: bool = False) -> object:
@@ -219,8 +225,15 @@ class Pair:
     def _umount(self) -> None:
         machine, point = self.mounted.machine, self.mounted.point
         daemon = machine.pid(point)
+        minor = mounts.mount_of(os.fsencode(point)).minor
+        if namespaces_with(minor) > 1:  # it lives on there, and so does what was not yet written
+            subprocess.run(["sync", "--file-system", point], check=True)
         subprocess.run(["umount", point], check=True)
-        wait_until(lambda: not is_alive(daemon))
+        wait_until(lambda: not is_alive(daemon) or namespaces_with(minor), SECONDS_MAX)
+        if namespaces_with(minor):
+            with suppress(NotMounted):
+                mounts.abort(minor)
+        wait_until(lambda: not is_alive(daemon), SECONDS_MAX)
 
     def resume(self) -> None:
         """Unmount, and resume the scratch; a mount without changes leaves none: begin one."""
