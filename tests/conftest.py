@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lib9.fuse import mounts
 from lib9.fuse.errors import NotMounted
@@ -16,6 +17,9 @@ from tests.kit import guard
 from tests.kit.mounts import mounts_below
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
+
+settings.register_profile("any machine", deadline=None)  # no test is timed
+settings.load_profile("any machine")
 
 _left_mounted: list[str] = []  # lines for the summary: which test, and where
 
