@@ -22,9 +22,6 @@ settings.load_profile("untimed")
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 
-settings.register_profile("any machine", deadline=None)  # no test is timed
-settings.load_profile("any machine")
-
 _left_mounted: list[str] = []  # lines for the summary: which test, and where
 
 
