@@ -93,14 +93,17 @@ class Console:
             raise Unanswered(f"console: {error.strerror}") from error
         raise Unanswered("the mount's daemon went away")
 
-    def wait_for_end(self) -> None:
-        """Return when the daemon has closed everything."""
-        self._socket.settimeout(None)
+    def wait_for_end(self, seconds: float) -> bool:
+        """Tell whether the daemon has closed everything; wait up to `seconds` for it."""
+        self._socket.settimeout(seconds)
         try:
-            while self._file.read(4096):
+            while self._socket.recv(4096):
                 pass
+        except TimeoutError:
+            return False
         except OSError:
-            return
+            pass  # it is gone
+        return True
 
     def close(self) -> None:
         self._file.close()

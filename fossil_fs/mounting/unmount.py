@@ -14,6 +14,7 @@ from lib9.fuse import mounts
 from lib9.fuse.mounts import Mount
 
 END_SECONDS_MAX: Final = 10.0  # from the console's end to the process's
+COPY_SECONDS: Final = 10.0  # after it, a connection that the kernel still has is mounted elsewhere
 _POLL_SECONDS: Final = 0.005
 
 
@@ -23,11 +24,17 @@ class Unsaved(SpawngridError):
     exit_code = Exit.UNSAVED
 
 
+class MountedElsewhere(SpawngridError):
+    """Another mount namespace has a copy of what was unmounted here: the daemon serves on."""
+
+    exit_code = Exit.MOUNT
+
+
 def unmount(console: Console, running: Running, *, discard: bool) -> int:
     """Unmount, and return how many snapshots the scratch keeps when the daemon has let go of it.
 
     Unsaved if there are unsaved changes and not `discard`; MountBusy if something uses the mount:
-    then all is as before.
+    then all is as before. MountedElsewhere if it is unmounted here, but the daemon does not end.
     """
     status = console.ask("status")[0]
     if not discard and "unsaved=1" in status:
@@ -41,7 +48,12 @@ def unmount(console: Console, running: Running, *, discard: bool) -> int:
     except SpawngridError:
         console.ask("keep")
         raise
-    console.wait_for_end()
+    while not console.wait_for_end(COPY_SECONDS):
+        if mounts.is_connected(running.minor):
+            raise MountedElsewhere(
+                f"{running.mnt}: unmounted here; process {running.pid} serves it on to another"
+                " mount namespace"
+            )
     deadline = time.monotonic() + END_SECONDS_MAX
     while is_alive(running.pid) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)  # it tidies up: its record, its scratch, its store

@@ -186,6 +186,14 @@ def abort(minor: int) -> None:
         raise NotMounted(f"no FUSE connection {minor}") from None
 
 
+def is_connected(minor: int) -> bool:
+    """Tell whether the kernel has this connection: some namespace has it mounted, this one or another.
+
+    False where it cannot be known (no fusectl).
+    """
+    return os.path.isdir(f"{_CONNECTIONS}/{minor}")
+
+
 def _mount_control() -> None:
     if any(mount.fstype == b"fusectl" for mount in read_mounts()):
         return

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fossil_fs.mounting.registry import is_alive
 from fossil_fs.scratch.place import lock_place
 from lib9.errors import Exit
 from lib9.sockets import socket_path
@@ -48,6 +49,22 @@ def test_write_save_mount_elsewhere(machine: Machine) -> None:
     machine.run("fossil-umount", two, "--discard")
     assert machine.scratches() == []
     assert list((machine.home / "run/spawngrid/mounts").glob("*.ndb")) == []
+
+
+def test_umount_says_that_another_namespace_has_the_mount(machine: Machine) -> None:
+    point = machine.point("mnt")
+    machine.mount(machine.root, point)
+    daemon = machine.pid(point)
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo made; read _"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"made\n"
+        told = machine.run("fossil-umount", point, "--discard", status=Exit.MOUNT)
+        assert "another mount namespace" in told.stderr
+        assert is_alive(daemon)
+        other.communicate()
+    wait_until(lambda: not is_alive(daemon), 60)
+    assert machine.scratches() == []
 
 
 def test_umount_refuses_to_lose_work(machine: Machine) -> None:
