@@ -7,6 +7,7 @@ then the loop ends, then the file system is told.
 
 import logging
 import os
+import select
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from threading import Lock
@@ -40,7 +41,7 @@ class _Milestones:
         self.said_hello = trio.Event()  # the kernel was answered
         self.gone = (
             trio.Event()
-        )  # it asks nothing any more: unmounted or aborted (seen by the shim only)
+        )  # it asks nothing any more: unmounted or aborted (the shim sees it)
         self.ended = trio.Event()  # the loop and all handlers have ended
 
 
@@ -50,6 +51,7 @@ class Served:
     def __init__(self, attached: Attached) -> None:
         self.point = attached.point
         self.minor = attached.minor  # of the connection under /sys/fs/fuse/connections
+        self.descriptor = attached.descriptor
         self.engine = "stock"  # or "shim"
         self.interrupts = Interrupts()
         self.gate = Gate()
@@ -106,7 +108,10 @@ async def _run(
         ready(served)
 
     async def end_what_waits() -> None:
-        await milestones.gone.wait()
+        if served.engine == "stock":
+            await _connection_ended(served.descriptor)
+        else:
+            await milestones.gone.wait()
         await trio.sleep(_LEAVE_SECONDS)
         loop.cancel()
 
@@ -122,6 +127,14 @@ async def _run(
                     await _leave(served.point, milestones.ended)
             loop.cancel()
             nursery.cancel_scope.cancel()
+
+
+async def _connection_ended(descriptor: int) -> None:
+    """Return when the kernel has ended the connection: then the device reports an error, asked or not."""
+    with select.epoll() as errors:
+        # no events: requests do not wake it, and pyfuse3 alone waits for the device itself
+        errors.register(descriptor, 0)
+        await trio.lowlevel.wait_readable(errors.fileno())
 
 
 @asynccontextmanager
