@@ -8,6 +8,8 @@ import pytest
 
 from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
 from tests.commands import environment
+from tests.hubfs.test_mount import wait_until
+from tests.kit.hubs import hub_processes_of
 from tests.kit.mounts import mounts_below
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -42,3 +44,5 @@ def test_a_run_ends_whose_readers_no_signal_ends(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "1 failed, 1 passed" in done.stdout, done.stdout[-4000:]
     assert mounts_below(tmp_path) == []
+    home = tmp_path / "base" / "test_waits0"
+    wait_until(lambda: hub_processes_of(home) == [], 60)
