@@ -48,6 +48,12 @@ def mount_tables() -> list[list[mounts.Mount]]:
     return list(found.values())
 
 
-def namespaces_with(minor: int) -> int:
-    """Return how many namespaces have a mount of this number: its daemon serves until none has."""
-    return sum(any(m.is_fuse and m.minor == minor for m in table) for table in mount_tables())
+def namespaces_with(mount: mounts.Mount) -> int:
+    """Return how many namespaces have this mount: its daemon serves until none has.
+
+    The point tells it from another's mount that got its number meanwhile.
+    """
+    return sum(
+        any(m.minor == mount.minor and m.point == mount.point and m.is_fuse for m in table)
+        for table in mount_tables()
+    )

@@ -225,14 +225,14 @@ class Pair:
     def _umount(self) -> None:
         machine, point = self.mounted.machine, self.mounted.point
         daemon = machine.pid(point)
-        minor = mounts.mount_of(os.fsencode(point)).minor
-        if namespaces_with(minor) > 1:  # it lives on there, and so does what was not yet written
+        mount = mounts.mount_of(os.fsencode(point))
+        if namespaces_with(mount) > 1:  # it lives on there, and so does what was not yet written
             subprocess.run(["sync", "--file-system", point], check=True)
         subprocess.run(["umount", point], check=True)
-        wait_until(lambda: not is_alive(daemon) or namespaces_with(minor), SECONDS_MAX)
-        if namespaces_with(minor):
+        wait_until(lambda: not is_alive(daemon) or namespaces_with(mount), SECONDS_MAX)
+        if namespaces_with(mount):
             with suppress(NotMounted):
-                mounts.abort(minor)
+                mounts.abort(mount.minor)
         wait_until(lambda: not is_alive(daemon), SECONDS_MAX)
 
     def resume(self) -> None:
