@@ -68,8 +68,11 @@ def read_mounts() -> list[Mount]:
         return parse_mountinfo(table.read())
 
 
-def mount_of(path: bytes) -> Mount:
-    """Return the mount that `path` lies in; OSError if it cannot be reached."""
+def mount_of(path: bytes) -> Mount | None:
+    """Return the mount that `path` lies in; OSError if it cannot be reached.
+
+    None: it begins above the root of this process (chroot), which shows in no table.
+    """
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", "rb") as info:
@@ -77,10 +80,7 @@ def mount_of(path: bytes) -> Mount:
     finally:
         os.close(descriptor)
     number = int(lines[b"mnt_id"])
-    for mount in read_mounts():
-        if mount.id == number:
-            return mount
-    raise NotMounted(f"{os.fsdecode(path)}: its mount is not visible here")
+    return next((mount for mount in read_mounts() if mount.id == number), None)
 
 
 def real_path(path: bytes) -> bytes:
@@ -95,7 +95,9 @@ def real_path(path: bytes) -> bytes:
 def fuse_mount_at(path: bytes) -> Mount | None:
     """Return the topmost mount if it is FUSE and has its root at exactly `path`."""
     mount = mount_of(path)
-    return mount if mount.is_fuse and mount.point == real_path(path) else None
+    if mount is None or not mount.is_fuse or mount.point != real_path(path):
+        return None
+    return mount
 
 
 def is_dead(mount: Mount) -> bool:

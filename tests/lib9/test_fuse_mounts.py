@@ -53,6 +53,24 @@ def test_control_characters_in_a_mount_point() -> None:
     assert mounts.parse_mountinfo(line)[0].point == b"/a\rb\x0cc"
 
 
+@pytest.mark.root
+def test_in_a_chroot_whose_own_mount_is_in_no_table(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "mnt").mkdir()
+    inside = (
+        "import os; from lib9.fuse import mounts; "
+        f"os.chroot({str(tmp_path)!r}); print(mounts.mount_of(b'/mnt'), mounts.fuse_mount_at(b'/mnt'))"
+    )
+    script = f'mount --bind /proc "{tmp_path}/proc" && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, inside],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "None None\n"), done.stderr
+
+
 @pytest.mark.fuse
 @pytest.mark.root
 class TestLife:
