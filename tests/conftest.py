@@ -1,6 +1,7 @@
 """What every test may use: needs that a machine may lack, and places that are cleaned up."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,10 @@ from tests.kit.mounts import mounts_below
 # how long an example takes says how busy the machine is
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# a run in the background of a script has SIGINT ignored, and so would all that it starts
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRED = set(filter(None, os.environ.get("REQUIRE", "").split(",")))
 
