@@ -61,8 +61,7 @@ def test_spawn_work_save_and_spawn_what_was_saved(glenda: User, node: Node) -> N
     assert "again serving" in glenda("spawn", "mine", "--as", "again", "--network", "none")
     assert glenda("run", "again", "cat", "/etc/mine") == "mine\n"
     assert {row["env"] for row in glenda.json("status")[1:]} == {"clean", "again"}
-    [row] = glenda.json("nodes")
-    assert row["environments"] in ("1", "2")
+    wait_until(lambda: [row["environments"] for row in glenda.json("nodes")] == ["2"])
     assert "clean BOOMed" in glenda("boom", "clean")
     assert "again BOOMed" in glenda("kill", "again")
     assert glenda("status") == "active grid namespaces for glenda\n"
