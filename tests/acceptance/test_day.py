@@ -40,6 +40,7 @@ class Terminal:
             **os.environ,
             "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}",
             "PS1": r"day\#> ",
+            "GIT_PAGER": "cat",
             "TERM": "screen",
         }
         command = ["new-session", "-d", "-x", "180", "-y", "50", "bash", "--norc", "--noprofile"]
