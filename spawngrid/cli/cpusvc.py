@@ -1,7 +1,6 @@
 """cpusvc: the dispatcher of a cpu node."""
 
 import argparse
-import os
 
 from lib9.cli import Parser, entry
 
@@ -20,21 +19,15 @@ def parser() -> Parser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from lib9 import faults, keys, supervision
-    from spawngrid.cli.node import node_of
+    from lib9 import keys
+    from spawngrid.cli.dispatcher import begin, tell_ready
     from spawngrid.cpusvc.service import Service
     from spawngrid.node.environments import open_environments
-    from spawngrid.node.processes import record_pid
 
-    config = node_of(args)
-    os.environ.update(config.environ(dict(os.environ)))
-    if faults.VARIABLE in os.environ:
-        faults.arm_kill(os.environ[faults.VARIABLE])
-    record_pid(config, "cpusvc", os.getpid())
+    config = begin(args, "cpusvc")
     key = keys.format_key(keys.load(config.key_file).public)
     service = Service(config, key, open_environments(config))
-    supervision.notify(os.environ, "READY=1")
-    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
+    tell_ready()
     service.run()
 
 

@@ -1,7 +1,6 @@
 """stosvc: the dispatcher of a storage node."""
 
 import argparse
-import os
 
 from lib9.cli import Parser, entry
 
@@ -20,20 +19,13 @@ def parser() -> Parser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from lib9 import faults, supervision
-    from spawngrid.cli.node import node_of
-    from spawngrid.node.processes import record_pid
+    from spawngrid.cli.dispatcher import begin, tell_ready
     from spawngrid.stosvc.book import Book
     from spawngrid.stosvc.service import Service
 
-    config = node_of(args)
-    os.environ.update(config.environ(dict(os.environ)))
-    if faults.VARIABLE in os.environ:
-        faults.arm_kill(os.environ[faults.VARIABLE])
-    record_pid(config, "stosvc", os.getpid())
+    config = begin(args, "stosvc")
     service = Service(config, Book.open(config.store))
-    supervision.notify(os.environ, "READY=1")
-    os.environ.pop("NOTIFY_SOCKET", None)  # what is started here is no service of the manager
+    tell_ready()
     service.run()
 
 
