@@ -67,7 +67,7 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--writeback",
         action="store_true",
-        help="let the kernel hold small writes back: far faster for streams of them, a full disk is said late",
+        help="let the kernel hold small writes back: streams of them are far faster, no space is told late",
     )
     p.add_argument(
         "--fault-seconds",
