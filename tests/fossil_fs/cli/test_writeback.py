@@ -74,6 +74,14 @@ def test_so_have_snapshots_and_saves_by_ctl(machine: Machine, point: Path) -> No
     assert look(machine, score, "f") == b"two"
 
 
+def test_a_halt_begins_with_what_returned(machine: Machine, point: Path) -> None:
+    with held_open(point / "f", b"before"):
+        machine.run("fossil-con", point, "halt")
+        score = machine.save(point)
+        machine.run("fossil-con", point, "unhalt")
+    assert look(machine, score, "f") == b"before"
+
+
 def test_what_cannot_be_had_is_said(machine: Machine, point: Path) -> None:
     with held_open(point / "f", b"bytes"):
         (point / "g").hardlink_to(point / "f")
