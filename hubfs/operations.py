@@ -180,7 +180,7 @@ class HubOperations(Operations):
         if hub.frozen and not opened.consumed:
             return hub.read_frozen(offset, size)
         if not opened.stream and offset != opened.next_offset:
-            reader.position = min(opened.skew + offset, hub.end)
+            hub.seek(reader, opened.skew + offset)
         if opened.flags & os.O_NONBLOCK and not hub.ready(reader):
             raise OSError(errno.EAGAIN, "nothing to read now")
         data = await self.flow.read(opened.node, reader, size)
