@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX, MESSAGE_SIZE_MAX_DEFAULT
+from hubfs.ctl import COMMANDS
+from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX, MESSAGE_SIZE_MAX_DEFAULT, Hub
 from hubfs.limit import RATE_MAX
 from hubfs.namespace import HUBS_MAX, Settings
-from lib9.cli import Parser, entry
+from lib9.cli import Parser, entry, table
 from lib9.errors import SpawngridError, UsageError
 from lib9.sizes import parse_duration, parse_size
 
@@ -24,7 +25,9 @@ START_SECONDS_MAX = 20.0  # until the mount answers, or a far one could not be r
 def parser() -> Parser:
     p = Parser(
         "hubfs",
-        description="Mount a directory whose files are hubs: pipes that many read and write.",
+        description="Mount a directory whose files are hubs: pipes that many read and write. Hubs\n"
+        "are made and removed as files are. The file ctl shows how each one is, and\n"
+        "takes commands, as in echo eof log > MNT/ctl:\n\n" + table(COMMANDS),
     )
     p.add_argument("mount_point", metavar="MNT", help="an empty directory")
     p.add_argument(
@@ -120,6 +123,10 @@ def main(args: argparse.Namespace) -> int:
         raise UsageError(f"-l {args.longest}: a message has 1 to {MESSAGE_SIZE_MAX} bytes")
     if args.bytes < 1 or args.hubs < 1 or args.rate == 0:
         raise UsageError("-q, -b and --hubs are at least 1")
+    try:
+        Hub(args.bytes)
+    except (OSError, OverflowError):
+        raise UsageError(f"-q {args.bytes}: more than this machine has") from None
     options = mount_options(args.service, allow_other=args.allow_other, far=far)
     point = os.fsencode(args.mount_point)
     serving = partial(_serve, args, options)
