@@ -46,6 +46,16 @@ def _columns() -> int:
     return columns or 80
 
 
+class _Version(argparse.Action):
+    """As argparse's own, but the version is looked up when it is asked for only."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{parser.prog} (Spawngrid) {version('spawngrid')}\n")
+        raise SystemExit(int(Exit.OK))
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line and exit status 2, with the house options.
 
@@ -65,7 +75,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def house_options(self) -> "Parser":
-        """Add -v and --debug; every top-level parser has them."""
+        """Add --version, -v and --debug; every top-level parser has them."""
+        self.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
         self.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr")
         self.add_argument("--debug", action="store_true", help="log everything, with tracebacks")
         return self

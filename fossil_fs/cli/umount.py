@@ -61,10 +61,13 @@ def main(args: argparse.Namespace) -> int:
         return _force(args.mnt, registry)
     try:
         running = find_mount(registry, point)
-    except DeadMount:
+    except DeadMount as dead:
         make_ready(point)
         registry.clean()
-        sys.stderr.write(f"fossil-umount: {args.mnt}: removed a dead mount\n")
+        sys.stderr.write(
+            f"fossil-umount: {args.mnt}: removed a dead mount; its changes:"
+            f" `fossil-scratch resume {dead.scratch} MNT`\n"
+        )
         return 0
     console = Console(registry.path(running.id, "sock"))
     if not args.discard:

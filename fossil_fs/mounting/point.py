@@ -21,7 +21,7 @@ def find_mount(registry: Registry, point: bytes) -> Running:
     if running is not None:
         return running
     if mounts.is_dead(mount):
-        raise DeadMount(f"{shown}: its daemon is gone; the scratch can be resumed")
+        raise DeadMount(shown, next((r.id for r in registry.all() if r.minor == mount.minor), "ID"))
     raise NotMounted(f"{shown}: mounted by something else, or by another user")
 
 
@@ -38,6 +38,13 @@ def fossil_mount_at(point: bytes) -> mounts.Mount:
 
 class DeadMount(MountFailed):
     """The daemon of a mount was killed."""
+
+    def __init__(self, shown: str, scratch: str) -> None:
+        super().__init__(
+            f"{shown}: its daemon is gone: `fossil-umount {shown}`, then"
+            f" `fossil-scratch resume {scratch} {shown}`"
+        )
+        self.scratch = scratch
 
 
 def sync_mount(point: bytes) -> None:
