@@ -91,8 +91,15 @@ class _Chunk:
 class Follower:
     """The state of following one log from a position on."""
 
-    def __init__(self, start: Position, *, until: int | None = None) -> None:
-        """Begin behind `start`. With `until`, end behind that entry, else never."""
+    def __init__(
+        self, start: Position, *, until: int | None = None, stranger: Position | None = None
+    ) -> None:
+        """Begin behind `start`. With `until`, end behind that entry, else never.
+
+        `stranger` is what the attribute of that name was when the log was followed up to `start`.
+        """
+        self.stranger = stranger
+        """The position before the first name that was refused since nobody here knows its signer."""
         self._store_id = start.store_id
         self._until = until
         self._next, self._before = start.number + 1, start.score
@@ -255,6 +262,8 @@ class Follower:
         for entry, judgement in zip(entries, judgements, strict=True):
             if judgement.refused or judgement.known:
                 self._names.remove(entry)
+                if judgement.stranger:
+                    self._note_stranger(entry)
             elif not judgement.missing:
                 self._approved.append(entry)
             else:
@@ -264,6 +273,10 @@ class Follower:
                     self._open_hole(hole)
                 self._fetch_holes(holes)
                 break
+
+    def _note_stranger(self, entry: _Entry) -> None:
+        if self.stranger is None or entry.record.number <= self.stranger.number:
+            self.stranger = Position(self._store_id, entry.record.number - 1, entry.before)
 
     def appended(self) -> None:
         """Note that the names of the last AppendNames are there, durably."""

@@ -1,5 +1,8 @@
 """server.info files: what is written is read, the original's files too, whatever is cut off."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,7 @@ from replicator.actions import Position
 from replicator.backoff import SECONDS_MAX, SECONDS_MIN, Backoff
 from replicator.info import InfoBusy, InfoFile
 from replicator.peers import PeerNode, peer_nodes
-from replicator.positions import Direction, Mark, Saved, line_of, read_info
+from replicator.positions import Direction, Mark, Saved, Strange, line_of, read_info
 from venti_store.score import Score
 
 ORIGINAL = """\
@@ -60,6 +63,16 @@ def test_the_files_of_the_original_are_read():
 
 
 ONE = Saved(Direction.PULL, Position("s", 7, Score(b"a" * 32)), Mark("t", 9, Score(b"b" * 32)))
+
+
+def test_where_names_of_strangers_were_refused_is_kept_beside_the_position():
+    strange = Strange(Position("s", 3, Score(b"c" * 32)), "0a")
+    saved = replace(ONE, strange=strange)
+    assert text_info(line_of(saved)).positions == {(Direction.PULL, "s", "t"): saved}
+    for damaged in ("strange=x", "strangescore=63"):
+        attr = damaged.partition("=")[0]
+        text = re.sub(rf"{attr}=\S+", damaged, line_of(saved))
+        assert text_info(text).positions == {}
 
 
 def test_a_file_is_appended_to_and_read_again(tmp_path):
