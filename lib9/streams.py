@@ -51,7 +51,7 @@ async def dial(address: Dial, *, seconds_max: float = DIAL_SECONDS_MAX) -> trio.
     except trio.TooSlowError:
         raise CannotDial(f"{address}: no answer in {seconds_max:g} s") from None
     except OSError as error:
-        raise CannotDial(f"{address}: {_why_not_there(error)}") from None
+        raise CannotDial(f"{address}: {_why(error)}") from None
 
 
 async def listen(address: Dial, *, mode: int = 0o600) -> list[trio.SocketListener]:
@@ -83,14 +83,10 @@ def _why(error: OSError) -> str:
         while isinstance(inner, ExceptionGroup):
             first = inner.exceptions[0]
             inner = first if isinstance(first, OSError | ExceptionGroup) else OSError(str(first))
+        if inner.errno is not None and not isinstance(inner, socket.gaierror):
+            return os.strerror(inner.errno)  # trio's own text names the address once more
         return inner.strerror or str(inner)
     return error.strerror or str(error)
-
-
-def _why_not_there(error: OSError) -> str:
-    why = _why(error)
-    # trio says it behind the address, in a form of its own
-    return why.rpartition(": ")[2] if why.startswith("Error connecting to ") else why
 
 
 def _listen_unix(path: str, mode: int) -> trio.SocketListener:

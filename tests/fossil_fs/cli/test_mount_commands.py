@@ -5,6 +5,7 @@ import errno
 import json
 import mmap
 import os
+import re
 import signal
 import socket
 import stat
@@ -147,6 +148,21 @@ def test_a_dead_mount_is_cleaned_with_a_word(machine: Machine) -> None:
     os.kill(machine.pid(point), signal.SIGKILL)
     wait_until(lambda: _stat_errno(point) == errno.ENOTCONN)
     assert "dead mount" in machine.run("fossil-umount", point).stderr
+
+
+def test_who_meets_a_dead_mount_is_told_what_to_type(machine: Machine) -> None:
+    point = machine.point("mnt")
+    machine.mount(machine.root, point)
+    (point / "note").write_text("mine")
+    [scratch] = machine.scratches()
+    os.kill(machine.pid(point), signal.SIGKILL)
+    wait_until(lambda: _stat_errno(point) == errno.ENOTCONN)
+    said = machine.run("fossil-con", point, "status", status=8).stderr
+    told = [words.split() for words in re.findall("`(.*?)`", said)]
+    assert told[1][-2:] == [scratch.name, str(point)]
+    assert f"`fossil-scratch resume {scratch.name} MNT`" in machine.run(*told[0]).stderr
+    machine.run(*told[1])
+    assert (point / "note").read_text() == "mine"
 
 
 def _stat_errno(path: Path) -> int:
