@@ -83,6 +83,7 @@ class Daemon:
     def status(self) -> dict[str, Any]:
         """Return what `replicate --status --json` prints."""
         now = trio.current_time()
+        waiting_count, waiting = status.waiting_names(self.links, self._rules)
         complete = [
             {
                 "name": name.label,
@@ -98,7 +99,8 @@ class Daemon:
             "last": self.store.last_number(),
             "links": [status.link_status(link, now) for link in self.links],
             "names_complete": self._names_count,
-            "names": status.waiting_names(self.links, self._rules) + complete,
+            "names_waiting": waiting_count,
+            "names": waiting + complete,
         }
 
     def summary(self) -> str:

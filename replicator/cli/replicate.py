@@ -161,7 +161,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
         parts.append(k["failure"])
         lines.append("; ".join(filter(None, parts)))
     waiting = [name for name in found["names"] if name["state"] != "complete"]
-    return lines + [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
+    lines += [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
+    more = found["names_waiting"] - len(waiting)
+    return lines + ([f"and {more:,} other names that wait"] if more else [])
 
 
 run = entry(parser, main)
