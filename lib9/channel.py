@@ -16,6 +16,7 @@ from lib9.noise import MESSAGE_SIZE_MAX, TAG_SIZE, Cipher, Handshake, KeyPair
 DATA_SIZE_MAX: Final = MESSAGE_SIZE_MAX - TAG_SIZE  # bytes in one message
 _AROUND: Final = 2 + TAG_SIZE
 _PROLOGUE: Final = b"spawngrid channel 1"
+_CUT: Final = "the connection was cut"
 _HANDSHAKE_SIZE_MAX: Final = 96  # bytes: what a stranger can make us keep
 YES: Final = b"yes"  # the responder's first message, or
 NO: Final = b"no "  # this and its reason
@@ -44,6 +45,11 @@ class Channel:
     def remote_static(self) -> bytes:
         """The peer's X25519 public key, proven once the first message has come in."""
         return self._handshake.remote_static
+
+    @property
+    def breach(self) -> str | None:
+        """What came in that was not the peer's, in its place; None for nothing, or a mere cut."""
+        return None if self._broken == _CUT else self._broken
 
     def hello(self) -> bytes:
         """Return the initiator's handshake message."""
@@ -97,7 +103,7 @@ class Channel:
     def connection_ended(self) -> None:
         """Take note that no more bytes come; RemoteProtocolError unless the peer ended the stream."""
         if not self.peer_ended or not self._frames.at_boundary:
-            self._broken = "the connection was cut"
+            self._broken = self._broken or _CUT
             raise RemoteProtocolError(self._broken)
 
     def seal(self, data: Buffer) -> memoryview:

@@ -8,7 +8,7 @@ belong inside `main`, so that `--help` answers at once.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from lib9.errors import Exit, SpawngridError, UsageError, single_error
@@ -130,6 +130,12 @@ def run_command(parser: Parser, main: Main, argv: list[str], *, logs: bool = Tru
             raise
         return complain(program, error)
     return int(status or Exit.OK)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Return what can be said, and what that does, as lines for a description."""
+    width = max(len(said) for said, _ in rows)
+    return "\n".join(f"  {said:{width}}  {does}" for said, does in rows)
 
 
 def complain(program: str, error: SpawngridError | OSError) -> int:

@@ -58,6 +58,11 @@ class SecureStream(trio.abc.HalfCloseableStream):
         """The peer's proven X25519 public key."""
         return self._channel.remote_static
 
+    @property
+    def breach(self) -> str | None:
+        """What came in that the peer did not send so; None for nothing, or a mere cut."""
+        return self._channel.breach
+
     async def send_all(self, data: Buffer) -> None:
         """Send `data`; trio.BrokenResourceError if the connection is gone."""
         with self._sending.taken():

@@ -47,15 +47,19 @@ class Keeper:
     def __init__(self, direction: Direction, positions: Positions, sink: End) -> None:
         self._direction, self._positions, self._sink = direction, positions, sink
         self._position: Position | None = None
+        self._noted = trio.Event()
 
     def note(self, position: Position) -> None:
         """Take a position; it is written down by `run` or `save`."""
         self._position = position
+        self._noted.set()
 
     async def run(self) -> None:
-        """Write positions down for ever."""
+        """Write positions down for ever; a link with nothing new does not wake."""
         while True:
+            await self._noted.wait()
             await trio.sleep(SAVE_SECONDS)
+            self._noted = trio.Event()
             await self.save()
 
     async def save(self) -> None:

@@ -43,9 +43,10 @@ def main(args: argparse.Namespace) -> int:
     """Save or check, unmount, and wait for the daemon's end."""
     from fossil_fs.cli.save import print_saved
     from fossil_fs.mounting.console import Console
-    from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
+    from fossil_fs.mounting.point import DeadMount, find_mount, sync_mount
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.unmount import unmount
+    from lib9.fuse.points import make_ready
     from lib9.places import run_directory
 
     point = os.fsencode(args.mnt)

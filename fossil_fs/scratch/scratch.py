@@ -282,15 +282,15 @@ class Scratch(Records):
 
         `inline`: in the metadata, whose free pages may be used again.
         """
-        if self._fits(need, inline):
+        if self.fits(need, inline=inline):
             return
         if self.metadata.dirty or self.files.has_condemned():
             self.commit()
-            if self._fits(need, inline):
+            if self.fits(need, inline=inline):
                 return
-        if self.files.wait_for_space() and self._fits(need, inline):
+        if self.files.wait_for_space() and self.fits(need, inline=inline):
             return
-        if self._compact_if_worth(need) and self._fits(need, inline):
+        if self._compact_if_worth(need) and self.fits(need, inline=inline):
             return
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
@@ -330,7 +330,8 @@ class Scratch(Records):
             used -= self.metadata.free()
         return used <= self.budget.size - self.budget.headroom // 2
 
-    def _fits(self, need: int, inline: bool) -> bool:
+    def fits(self, need: int, *, inline: bool = False) -> bool:
+        """Tell whether `need` more bytes may be taken right now; see `admit`."""
         allocated = self.files.allocated + self.metadata.allocated()
         if inline and not self._freezes:
             allocated -= self.metadata.free()

@@ -10,6 +10,7 @@ attach    who may enter an environment of this node; console: its own shell
 from __future__ import annotations
 
 import logging
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,11 +21,19 @@ from lib9 import secure
 from lib9.errors import Refused, RemoteProtocolError
 from lib9.keys import BadKey, Identity, Peer, Peers
 from spawngrid.attach.admitted import Admitted
+from venti_store.doors import RIGHT, RIGHT_READ
 
 log = logging.getLogger("grid")
 
-HANDSHAKES_MAX: Final = 64  # at a time: strangers may fill no more
+HANDSHAKES_MAX: Final = (
+    64  # at a time; then the slowest gives way, so who is silent keeps nobody out
+)
 CONNECTIONS_MAX: Final = 4096
+TOLD_MAX: Final = 100  # lines of the log in TOLD_SECONDS: strangers may not fill a disk with it
+TOLD_SECONDS: Final = 60.0
+CONNECTIONS_OF_ONE_MAX: Final = (
+    256  # of a key without the right to venti: none takes others' places
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +68,64 @@ class Listener:
         self._services = services
         self._peers = peers
         self._admitted = admitted
-        self._handshakes = 0
-        self._connections = 0
+        self._shaking: deque[trio.CancelScope] = deque()
+        self._connections: Counter[bytes] = Counter()
+        self._told = 0
+        self._told_since = -TOLD_SECONDS
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         """Serve one connection; raises nothing but Cancelled."""
         place = "noise"
-        if self._handshakes >= HANDSHAKES_MAX or self._connections >= CONNECTIONS_MAX:
-            await trio.aclose_forcefully(stream)
-            return
-        self._handshakes += 1
-        self._connections += 1
         try:
             place = f"noise!{stream.socket.getpeername()[0]}"
-            try:
-                accepted = await secure.accept(stream, self._keys, self._admit)
-            finally:
-                self._handshakes -= 1
-            service = self._services[accepted.service]
-            await service.serve(accepted.stream, accepted.peer, place)
+            accepted = await self._accept(stream)
+            if accepted is None:
+                self._tell(f"{place}: turned away: too many handshakes at a time")
+                return
+            await self._serve(accepted, place)
         except (Refused, RemoteProtocolError, BadKey) as error:
-            log.warning("%s: turned away: %s", place, error)
+            self._tell(f"{place}: turned away: {error}")
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             log.info("%s: went away", place)
         except Exception:
             log.exception("%s: unexpected error", place)
+
+    async def _accept(self, stream: trio.SocketStream) -> secure.Accepted[Guest] | None:
+        """Shake hands; None for one that gave way to somebody else."""
+        if len(self._shaking) >= HANDSHAKES_MAX:
+            self._shaking.popleft().cancel()
+        with trio.CancelScope() as scope:
+            self._shaking.append(scope)
+            try:
+                return await secure.accept(stream, self._keys, self._admit)
+            finally:
+                if scope in self._shaking:
+                    self._shaking.remove(scope)
+        return None
+
+    async def _serve(self, accepted: secure.Accepted[Guest], place: str) -> None:
+        guest = accepted.peer
+        self._connections[guest.key] += 1
+        try:
+            await self._services[accepted.service].serve(accepted.stream, guest, place)
         finally:
-            self._connections -= 1
+            self._connections[guest.key] -= 1
+            if not self._connections[guest.key]:
+                del self._connections[guest.key]
+            if accepted.stream.breach is not None:
+                who = guest.name or "somebody"
+                self._tell(f"{place}: {who}: cut off: {accepted.stream.breach}")
+
+    def _tell(self, text: str) -> None:
+        """Let the operator know what was refused, as long as that is not too much."""
+        now = trio.current_time()
+        if now - self._told_since >= TOLD_SECONDS:
+            self._told, self._told_since = 0, now
+        self._told += 1
+        if self._told < TOLD_MAX:
+            log.warning("%s", text)
+        elif self._told == TOLD_MAX:
+            log.warning("%s (and no more of this for %.0f s)", text, TOLD_SECONDS)
 
     def _admit(self, channel_key: bytes, name: str) -> Guest:
         service = self._services.get(name)
@@ -98,7 +138,15 @@ class Listener:
             raise Refused(f"no service {name} here")
         if not service.admits(guest):
             raise Refused(f"{guest.name or 'this key'} has no right to {name} here")
+        self._check_room(guest)
         return guest
+
+    def _check_room(self, guest: Guest) -> None:
+        if self._connections.total() >= CONNECTIONS_MAX:
+            raise Refused(f"{CONNECTIONS_MAX} connections are the limit of this node")
+        trusted = guest.peer is not None and guest.peer.rights & {RIGHT, RIGHT_READ}
+        if self._connections[guest.key] >= CONNECTIONS_OF_ONE_MAX and not trusted:
+            raise Refused(f"{CONNECTIONS_OF_ONE_MAX} connections of yours are there already")
 
     def _guest(self, channel_key: bytes) -> Guest | None:
         peer = self._peers().by_channel_key(channel_key)

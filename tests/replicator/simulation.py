@@ -101,6 +101,7 @@ class Node:
     copies: list[int] = field(default_factory=list)  # numbers that backups end with
     acknowledged: set[bytes] = field(default_factory=set)
     checked: int = 0  # entries of the log that were looked at
+    names: set[bytes] = field(default_factory=set)  # that are among them
     spoilt: set = field(default_factory=set)
     lies: bool = False
 
@@ -304,6 +305,7 @@ class Simulation:
     def replace_disk(self, node: Node, disk: Disk) -> None:
         node.disk = disk
         node.checked = 0
+        node.names = set()
         left = set(disk.blocks.values())
         node.acknowledged = {r for r in node.acknowledged if r in left}
         node.spoilt = {key for key in node.spoilt if key in disk.blocks}
@@ -366,6 +368,7 @@ class Simulation:
         for key in disk._log[node.checked :]:
             data = disk.blocks[key]
             if key[1] is None:
+                node.names.add(data)
                 assert data in self.signed, f"{node.name}: nobody signed {data!r}"
                 root = rules(data).root
                 number = disk._numbers[key]
@@ -378,8 +381,7 @@ class Simulation:
         for key in set(node.spoilt):
             if BLAKE3.score(disk.blocks[key]) == key[0]:
                 node.spoilt.discard(key)
-        here = {disk.blocks[key] for key in disk._log if key[1] is None}
-        assert node.acknowledged <= here, f"{node.name}: acknowledged, and gone"
+        assert node.acknowledged <= node.names, f"{node.name}: acknowledged, and gone"
 
     async def calm(self) -> None:
         """Mend everything; all must agree."""
@@ -397,10 +399,7 @@ class Simulation:
         ended = trio.current_time() + CALM_SECONDS_MAX
         while True:
             self.check()
-            names = [
-                frozenset(n.disk.blocks[k] for k in n.disk._log if k[1] is None)
-                for n in self.nodes.values()
-            ]
+            names = [frozenset(node.names) for node in self.nodes.values()]
             wanted = frozenset().union(*names)
             if all(n == wanted for n in names):
                 break

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from spawngrid.node import processes
 from spawngrid.node.environments import open_environments
@@ -123,6 +124,21 @@ class User:
         self, *words: str, status: int | None = 0, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
         return call(list(words), status=status, stdin=stdin, env=self.variables)
+
+    @contextmanager
+    def start(self, *words: str, stdout: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run grid meanwhile."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "spawngrid.cli.grid", *words],
+            env=environment(self.variables),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def refused(self, *words: str) -> str:
         """Run grid, which must fail; return its complaint."""
