@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from lib9.cli import EXIT_STATUS
+
 from .commands import Argument, Command
 
 NOTES = Path(__file__).parents[1] / "reference" / "notes"
@@ -19,7 +21,8 @@ def command_page(command: Command) -> str:
         parts.append(notes.read_text().strip())
     parts += [
         "## Exit status",
-        "The statuses are the same for all commands: {doc}`/reference/exit-status`.",
+        "The statuses are the same for all commands ({doc}`/reference/exit-status`):",
+        _fenced("text", EXIT_STATUS.partition("\n")[2]),
     ]
     return "\n\n".join(parts) + "\n"
 
