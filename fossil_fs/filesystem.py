@@ -171,7 +171,7 @@ class FossilFilesystem(Operations):
 
     async def statfs(self, who: Caller) -> FsStats:
         scratch = self.overlay.scratch
-        free = max(0, scratch.budget.data_max - scratch.used())
+        free = scratch.room()
         return FsStats(
             block_size=BLOCK,
             blocks=scratch.budget.data_max // BLOCK,

@@ -56,7 +56,13 @@ class Writer:
                 fills[page] = await self._older(ino, inode, page)
             if self._file(ino).layers != inode.layers:
                 fills.clear()  # cut, saved or begun anew: what was read may not be what is there
-        self._write_layer(ino, offset, data, fills)
+        try:
+            self._write_layer(ino, offset, data, fills)
+        except OSError as error:
+            # no await since `fills` were read: what was deleted lately may still be on the disk
+            if error.errno != ENOSPC or not self._overlay.scratch.make_room():
+                raise
+            self._write_layer(ino, offset, data, fills)
         return len(data)
 
     def _file(self, ino: int) -> Inode:
@@ -163,6 +169,7 @@ class Writer:
             change.apply()
         except OSError:
             if inode.layers[:-1] == old_layers:
+                files.truncate(number, 0)  # a commit may need what it took of a full disk
                 files.condemn([number])
             elif end > inode.size and files.length(number) > inode.size:
                 files.truncate(number, inode.size)

@@ -294,6 +294,22 @@ class Scratch(Records):
             return
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
+    def make_room(self) -> bool:
+        """Give the disk back what waits for the next commit; tell whether there was any."""
+        if not self.files.has_condemned():
+            return False
+        try:
+            self.commit()
+        except OSError:
+            return False
+        self.files.wait_for_space()
+        return True
+
+    def room(self) -> int:
+        """Return the bytes of new data that cap and disk have room for."""
+        below = os.statvfs(self.directory)
+        return max(0, min(self.budget.data_max - self.used(), below.f_bavail * below.f_frsize))
+
     def admit_change(self) -> None:
         """Return if something may be changed that takes no new data, else OSError ENOSPC.
 

@@ -72,6 +72,11 @@ STAGES: dict[str, Stage] = {
         before=f'{SAMPLE}vac -q project; cp -a .local/share/venti "$HOME/srv/venti"\n',
         means={"'noise!backup!27034'": "$HOME/.local/share/venti"},
     ),
+    "docs/how-to/back-up-a-store.md": Stage(
+        before=f"{SAMPLE}grid key new; vac -q -a project project\n"
+        "mkdir -p .local/share/spawngrid .local/state/fossil\n",
+        first={"ventiprog -f ~/backup.info": "echo new > project/note; vac -q -a project project"},
+    ),
     "docs/how-to/copy-trees.md": Stage(
         before=f'{SAMPLE}root=$(vac -q project); cp -a .local/share/venti "$HOME/srv/venti"\n'
         "venti init other\n",
