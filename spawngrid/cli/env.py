@@ -1,4 +1,4 @@
-"""`grid env`: the environments of this cpu node, by hand or by a script that stands in for cpusvc."""
+"""`grid node env`: the environments of this cpu node, by hand or by a script that stands in for cpusvc."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def do(args: argparse.Namespace) -> None:
 
     asked = parse(" ".join(args.words))
     if isinstance(asked, Who):
-        raise UsageError("who: grid env here says it")
+        raise UsageError("who: grid node env here says it")
     sys.stdout.write(f"{_worker(args).answer(asked)}\n")
 
 

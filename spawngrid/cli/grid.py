@@ -19,7 +19,6 @@ COMMANDS: Final = {  # module of spawngrid.cli → its words
     "user": ("user",),
     "names": ("names",),
     "root": ("root",),
-    "env": ("env",),
     "key": ("key",),
     "doctor": ("doctor",),
 }  # fmt: skip

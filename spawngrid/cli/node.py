@@ -1,4 +1,4 @@
-"""`grid node init|start|stop|status|serve|add`: this machine as a node of the grid."""
+"""`grid node init|start|run|stop|status|serve|add|env`: this machine as a node of the grid."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, print_json
+from spawngrid.cli import env
 
 if TYPE_CHECKING:
     from spawngrid.settings.config import NodeConfig
+
+
+_START = """\
+Start the services of the node that do not run. One that is killed later stays so until the next
+start: `grid node run`, or the units of systemd, start it anew."""
+_RUN = """\
+Start the services of the node, and start anew what ends. In the foreground; SIGTERM ends them all,
+environments go on. For containers, and machines without systemd."""
 
 
 def add(words: argparse._SubParsersAction[Parser]) -> None:
@@ -22,15 +31,18 @@ def add(words: argparse._SubParsersAction[Parser]) -> None:
     )
     what = p.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     _add_init(what)
-    for word, run, text in (
-        ("start", start, "Start the services of the node that do not run."),
+    for word, act, text in (
+        ("start", start, _START),
+        ("run", run, _RUN),
         ("stop", stop, "Stop the services of the node. Environments go on."),
         ("status", status, "List the services of the node; exit status 1 unless all run."),
         ("serve", serve, "Be the node's listener, in the foreground, until SIGTERM."),
     ):
-        each = what.add_parser(word, help=text.split(".")[0].lower(), description=text)
+        each = what.add_parser(
+            word, help=text[0].lower() + text.split(".")[0][1:], description=text
+        )
         add_config_option(each)
-        each.set_defaults(run=run)
+        each.set_defaults(run=act)
         if word != "serve":
             each.add_argument("--json", action="store_true", help="print one JSON object a line")
     new = what.add_parser(
@@ -42,6 +54,7 @@ def add(words: argparse._SubParsersAction[Parser]) -> None:
     new.add_argument("name", metavar="NODE", help="what the new node will be called")
     add_config_option(new)
     new.set_defaults(run=add_node)
+    env.add(what)
 
 
 def _add_init(what: argparse._SubParsersAction[Parser]) -> None:
@@ -177,6 +190,25 @@ def start(args: argparse.Namespace) -> None:
         _print(args, now, "was running" if was else "started")
 
 
+def run(args: argparse.Namespace) -> None:
+    from lib9 import supervision
+    from spawngrid.node.supervising import supervise
+
+    config = node_of(args)
+    manager = {**os.environ}
+    os.environ.pop("NOTIFY_SOCKET", None)  # each service tells us, and we the manager
+
+    def say(each: Running, what: str) -> None:
+        _print(args, each, what)
+        sys.stdout.flush()
+
+    def ready() -> None:
+        supervision.notify(manager, "READY=1")
+
+    supervise(config, config_file(args), os.environ, say=say, ready=ready)
+    _close(config)
+
+
 def stop(args: argparse.Namespace) -> None:
     from spawngrid.node import processes
 
@@ -184,6 +216,11 @@ def stop(args: argparse.Namespace) -> None:
     for service in reversed(processes.services_of(config)):
         did = processes.stop(config, service)
         _print(args, processes.Running(service, 0), "stopped" if did else "was not running")
+    _close(config)
+
+
+def _close(config: NodeConfig) -> None:
+    """End what all environments share, if there are none."""
     if config.is_cpu:
         from spawngrid.node.environments import open_environments
 

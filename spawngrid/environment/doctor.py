@@ -31,7 +31,7 @@ def require(spec: Spec) -> None:
 def _is_needed(finding: Finding, spec: Spec) -> bool:
     if finding.name in _FOR_NETWORK:
         return spec.network == "nat"
-    return finding.name != _FOR_LIMITS or spec.limits is not None
+    return finding.name != _FOR_LIMITS or spec.limits is not None or read_layout().kind == "none"
 
 
 def _fact(name: str, good: bool, yes: str, no: str, remedy: str = "") -> Finding:
@@ -93,6 +93,12 @@ def maps_ids() -> tuple[bool, str]:
 def _groups() -> Iterator[Finding]:
     layout = read_layout()
     missing = layout.missing()
+    if layout.kind == "none":
+        fact = (
+            "none are mounted: what belongs to an environment could not be told, stopped or ended"
+        )
+        yield Finding(_FOR_LIMITS, "lacks", fact, "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        return
     yield _fact(
         _FOR_LIMITS,
         not missing,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 
 from lib9.errors import SpawngridError
 from lib9.places import private_directory
@@ -82,22 +82,32 @@ def start(config: NodeConfig, file: str, service: str, environ: Mapping[str, str
         os.unlink(where)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "ab") as out:
         ready.bind(where)
-        process = subprocess.Popen(
+        try:
+            process = _popen(config, file, service, {**environ, "NOTIFY_SOCKET": where}, out)
+            record_pid(config, service, process.pid)
+            ours = command_of(config, file, service)[0] == sys.executable
+            _wait_ready(process, ready, service, log, READY_SECONDS_MAX if ours else ALIVE_SECONDS)
+        finally:
+            os.unlink(where)
+    return Running(service, process.pid)
+
+
+def _popen(
+    config: NodeConfig, file: str, service: str, environ: Mapping[str, str], out: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
             command_of(config, file, service),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,
             cwd="/",
-            env={**_environ(config, environ), "NOTIFY_SOCKET": where},
+            env=_environ(config, environ),
         )
-        record_pid(config, service, process.pid)
-        try:
-            ours = command_of(config, file, service)[0] == sys.executable
-            _wait_ready(process, ready, service, log, READY_SECONDS_MAX if ours else ALIVE_SECONDS)
-        finally:
-            os.unlink(where)
-    return Running(service, process.pid)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        raise ServiceFailed(f"{service} did not start: {why}") from None
 
 
 def record_pid(config: NodeConfig, service: str, pid: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ MOUNT_SECONDS: Final = 0.5  # between looks at the mount of the hubs elsewhere
 MOUNT_SECONDS_MAX: Final = 30.0
 QUIT_SECONDS: Final = 0.2
 
+OPEN_FILES_MAX: Final = 16 << 10  # connections, the streams of sessions, hubs
+
 Audited = Callable[[str, str], None]
 
 
@@ -53,6 +56,7 @@ async def serve_node(
     config: NodeConfig, environments: Environments | None, ready: Callable[[], None]
 ) -> None:
     """Serve until cancelled; CannotListen, BadKey, or what opening the store raises."""
+    allow_open_files(OPEN_FILES_MAX)
     identity = keys.load(config.key_file)
     audit = Audit(config.place("log", "audit"))
     services: dict[str, Service] = {}
@@ -72,6 +76,14 @@ async def serve_node(
         nursery.start_soon(partial(trio.serve_listeners, listener, listeners))
         ready()
         await trio.sleep_forever()
+
+
+def allow_open_files(count: int) -> None:
+    """Let this process open so many files, as far as the machine allows; most begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _storage(

@@ -30,7 +30,7 @@ def pack(directory: str, archive: str) -> None:
     tar = need("tar", "tar")
     whole = [tar, "--create", "--sparse", "--one-file-system", *_ALL, "--directory", directory]
     if archive == "-":
-        run([*whole, "--file", "-", "."])
+        run([*whole, "--file", "-", "."], stdout=sys.stdout.buffer)
         return
     draft = _beside(archive)
     try:

@@ -1,4 +1,4 @@
-"""Other programs that do the work: their failure is one error, their messages go to stderr as they come."""
+"""Other programs that do the work: their failure is one error, what they say goes to stderr as it comes."""
 
 import shutil
 import subprocess
@@ -29,9 +29,15 @@ def need(name: str, package: str) -> str:
     return path
 
 
-def run(command: Sequence[str], *, stdin: int | IO[bytes] | None = None) -> None:
-    """Run a program to its end; ProgramFailed."""
-    status = subprocess.run(command, stdin=stdin, check=False).returncode
+def run(
+    command: Sequence[str],
+    *,
+    stdin: int | IO[bytes] | None = None,
+    stdout: int | IO[bytes] | None = None,
+) -> None:
+    """Run a program to its end, its output on stderr or where it is to go; ProgramFailed."""
+    out = sys.stderr.fileno() if stdout is None else stdout
+    status = subprocess.run(command, stdin=stdin, stdout=out, check=False).returncode
     if status:
         raise ProgramFailed(f"{command[0]}: failed with status {status}")
 

@@ -252,6 +252,33 @@ os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 """
 SERVE = "trio.run(memfsd.main, memfsd.parser().parse_args())"
+
+
+@pytest.mark.fuse
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("activate", "function takes exactly 6 arguments (5 given)"),
+        ("take", "module has no attribute 'take'"),
+        ("serve", "module has no attribute 'serve'"),
+    ],
+)
+def test_a_shim_built_from_other_sources_is_left_alone(
+    mount_point: Path, name: str, why: str
+) -> None:
+    with Memfs(mount_point, "stock", arguments=("--built-before", name)) as memfs:
+        (mount_point / "a").write_text("kept")
+        assert (mount_point / "a").read_text() == "kept"
+        assert "a" in os.listdir(mount_point)
+        (line,) = memfs.log().splitlines()
+        assert line.endswith(
+            f"engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
+            f"build it anew: {why}"
+        )
+        assert memfs.unmount().startswith("destroyed=True")
+
+
 REFUSED = """
 try:
     attach(b"/usr", MountOptions("m", "m"))

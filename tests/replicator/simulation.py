@@ -38,6 +38,9 @@ NODES = 20
 PEERS = 3  # that each node follows
 CALM_SECONDS_MAX = 3600  # virtual, to agree at the end
 DEADLINE_SECONDS = 20.0
+# virtual, between two steps: mostly too short for the last to have had its effects, at times long
+# enough for every deadline and back-off; links that only wait are what costs real time
+PAUSES = {0.01: 25, 0.1: 25, 1.0: 30, 5.0: 15, 30.0: 5}
 
 
 class Disk(MemoryStore):
@@ -135,7 +138,7 @@ class Simulation:
                 what = self.choose()
                 detail = await what()
                 self.note(f"{step} {what.__name__} {detail}")
-                await trio.sleep(self.chance.choice([0.01, 0.1, 1.0, 5.0, 30.0]))
+                await trio.sleep(self.chance.choices(list(PAUSES), list(PAUSES.values()))[0])
                 self.check()
             await self.calm()
             for node in self.nodes.values():

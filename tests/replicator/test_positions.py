@@ -1,5 +1,7 @@
 """server.info files: what is written is read, the original's files too, whatever is cut off."""
 
+import re
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -14,9 +16,18 @@ from replicator import info as info_module
 from replicator.actions import Position
 from replicator.backoff import SECONDS_MAX, SECONDS_MIN, Backoff
 from replicator.ends import LocalLog
+from replicator.follower import Follower
 from replicator.info import InfoBusy, InfoFile
 from replicator.peers import PeerNode, peer_nodes
-from replicator.positions import Direction, Mark, MemoryPositions, Saved, line_of, read_info
+from replicator.positions import (
+    Direction,
+    Mark,
+    MemoryPositions,
+    Saved,
+    Strange,
+    line_of,
+    read_info,
+)
 from replicator.starting import SAVE_SECONDS, Keeper
 from venti_store.score import Score
 from venti_store.stores.memory import MemoryStore
@@ -67,6 +78,16 @@ def test_the_files_of_the_original_are_read():
 
 
 ONE = Saved(Direction.PULL, Position("s", 7, Score(b"a" * 32)), Mark("t", 9, Score(b"b" * 32)))
+
+
+def test_where_names_of_strangers_were_refused_is_kept_beside_the_position():
+    strange = Strange(Position("s", 3, Score(b"c" * 32)), "0a")
+    saved = replace(ONE, strange=strange)
+    assert text_info(line_of(saved)).positions == {(Direction.PULL, "s", "t"): saved}
+    for damaged in ("strange=x", "strangescore=63"):
+        attr = damaged.partition("=")[0]
+        text = re.sub(rf"{attr}=\S+", damaged, line_of(saved))
+        assert text_info(text).positions == {}
 
 
 def test_a_file_is_appended_to_and_read_again(tmp_path):
@@ -171,7 +192,8 @@ async def test_positions_are_written_down_once_a_second_and_without_news_nobody_
     autojump_clock, nursery
 ):
     positions = CountingPositions()
-    keeper = Keeper(Direction.PULL, positions, LocalLog(MemoryStore()))
+    follower = Follower(Position("there", 0, Score(bytes(32))))
+    keeper = Keeper(Direction.PULL, positions, LocalLog(MemoryStore()), follower)
     nursery.start_soon(keeper.run)
     for number in range(1, 30):
         keeper.note(Position("there", number, Score(bytes(32))))

@@ -101,3 +101,19 @@ def test_what_is_no_root(home: Path, tmp_path: Path) -> None:
     assert b"failed with status" in grid("root", "import", tmp_path / "bad.tar", status=1).stderr
     assert list((home / "state/spawngrid").iterdir()) == []
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_store_that_is_not_there_is_told_first(home: Path, tmp_path: Path) -> None:
+    """Before minutes are spent on what then cannot be stored."""
+    (tmp_path / "bin").mkdir()
+    debootstrap = tmp_path / "bin/debootstrap"
+    debootstrap.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\n")
+    debootstrap.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+        done = grid("root", "import", "--debootstrap", "x", "--store", tmp_path / "none", status=6)
+    assert done.stderr.startswith(f"grid: {tmp_path}/none: no store here".encode())
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "begun").exists()
+    (tmp_path / "bad.tar").write_bytes(b"")
+    grid("root", "import", tmp_path / "bad.tar", "--store", tmp_path / "none", status=6)

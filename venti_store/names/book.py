@@ -42,6 +42,7 @@ from venti_store.names.words import (
     check_name,
     check_user,
     parse_reference,
+    same_second,
     split_full,
 )
 from venti_store.score import Family, Score, format_score
@@ -142,6 +143,7 @@ class Book:
         comment: str = "",
         whole: Iterable[Score] = (),
         now_us: int,
+        past: bool = False,
     ) -> Named:
         identity = self._signer()
         check_name(name)
@@ -157,18 +159,22 @@ class Book:
         fault("names.whole")
         async with self._folder.locked():
             page = await self._ready(name)
-            mine = [n.full for n in sorted(page.names(name), key=by_time) if n.owner == user]
             times = [r.record.time for r in page.records(name) if r.record is not None]
+            if past:
+                times = [time for time in times if same_second(time, now_us)]
+            time = _after(now_us, times)
+            mine = [n for n in sorted(page.names(name), key=by_time) if n.owner == user]
+            before = [n.full for n in mine if n.time < time]
             record = Record(
                 Action.NAME,
                 name,
                 "",
                 user,
-                _after(now_us, times),
+                time,
                 identity.public,
                 page.last_seq(identity.public) + 1,
                 score=score,
-                parent=parent or (mine[-1] if mine else ""),
+                parent=parent or (before[-1] if before else ""),
                 comment=comment,
             )
             made = await self._append_own(record)

@@ -1,4 +1,4 @@
-"""A whole life on a machine with cgroups of version 2 alone, as most are: in a mount namespace of its own."""
+"""Machines with other cgroups than this one: of version 2 alone, as most have them, and none."""
 
 import os
 import shutil
@@ -41,13 +41,44 @@ finally:
 """
 
 
+_NONE = """
+import sys
+from pathlib import Path
+from spawngrid.environment.interface import CannotIsolate
+from tests.spawngrid.environment.machine import Machine
+
+machine = Machine(Path(sys.argv[1]))
+try:
+    [finding] = [f for f in machine.node.doctor() if f.name == "cgroups"]
+    assert (finding.level, finding.remedy) == ("lacks", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    try:
+        machine.node.start(machine.spec(limits=None))
+    except CannotIsolate as error:
+        assert "none are mounted" in str(error)
+    else:
+        raise AssertionError("it was started")
+finally:
+    machine.close()
+"""
+
+
 def test_a_life_on_version_2(tmp_path: Path) -> None:
-    if not read_layout().unified or shutil.which("runc") is None:
-        pytest.skip("no cgroups of version 2, or no runc")
-    shell = 'umount -l -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
-    life = [sys.executable, "-c", _LIFE, str(tmp_path / "node")]
+    if not read_layout().unified:
+        pytest.skip("no cgroups of version 2")
+    live("umount -l -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup", _LIFE, tmp_path)
+
+
+def test_without_cgroups_nothing_is_started(tmp_path: Path) -> None:
+    live("umount -l -R /sys/fs/cgroup", _NONE, tmp_path)
+
+
+def live(before: str, life: str, tmp_path: Path) -> None:
+    """Run a life on a machine whose mounts are changed first, for it alone."""
+    if shutil.which("runc") is None:
+        pytest.skip("no runc")
+    command = [sys.executable, "-c", life, str(tmp_path / "node")]
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", shell, "sh", *life],
+        ["unshare", "--mount", "sh", "-c", f'{before} && exec "$@"', "sh", *command],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         capture_output=True,
         text=True,
