@@ -1,7 +1,7 @@
 """What is made from the code: a page, a man page and bash completion for every command, the errors."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -36,15 +36,4 @@ def setup(app: "Sphinx") -> dict[str, bool]:
         (f"reference/commands/{command.name}", command.name, command.summary, [], 1)
         for command in commands()
     ]
-    app.connect("doctree-resolved", _unlink)
     return {"parallel_read_safe": True}
-
-
-def _unlink(app: "Sphinx", doctree: Any, _docname: str) -> None:
-    """Leave only the words of links to other pages in a man page, where they lead nowhere."""
-    from docutils import nodes  # type: ignore[import-untyped]
-
-    if app.builder.name == "man":
-        for link in list(doctree.findall(nodes.reference)):
-            if not link.get("refuri"):
-                link.replace_self(link.children)

@@ -3,12 +3,9 @@
 import re
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from docs._ext import _unlink
 from docs._ext.commands import Command, _describe, commands
 from docs._ext.completion import completion
 from docs._ext.errors import error_classes, errors_page, meaning
@@ -119,14 +116,3 @@ def test_bash_completes_subcommands_options_and_choices() -> None:
 def test_bash_completes_every_command(command: Command) -> None:
     flags = {flag for argument in command.arguments for flag in argument.flags}
     assert complete(command, "-") == flags
-
-
-def test_a_man_page_has_the_words_of_its_links_only() -> None:
-    nodes = pytest.importorskip("docutils.nodes")
-    page = nodes.paragraph()
-    page += nodes.reference("", "here", refuri="")
-    page += nodes.reference("", "there", refuri="https://example.org")
-    app: Any = SimpleNamespace(builder=SimpleNamespace(name="man"))
-    _unlink(app, page, "page")
-    assert [link["refuri"] for link in page.findall(nodes.reference)] == ["https://example.org"]
-    assert page.astext() == "herethere"
