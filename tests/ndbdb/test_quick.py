@@ -60,7 +60,7 @@ def test_what_needs_no_parser_is_what_a_parser_makes_of_it(argv):
     parsed = ndbquery.parser().parse_args(argv)
     expected = argparse.Namespace(
         file=question[0], attr=question[1], value=question[2], rattr=question[3],
-        all=question[4], multiple=question[5], json=False, verbose=0, debug=False,
+        all=question[4], multiple=question[5], json=False, version=None, verbose=0, debug=False,
     )  # fmt: skip
     assert parsed == expected
 
