@@ -1,35 +1,29 @@
 """A file system whose ids are seen shifted: for environments where the kernel cannot map ids on a mount."""
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from fossil_fs.ids import Shift
 from lib9.fuse.interface import (
     UNKNOWN_ID,
     Attributes,
-    Buffer,
     Caller,
     Changes,
-    FsStats,
     Listed,
     OpenFile,
     Operations,
-    Poller,
 )
-
-T = TypeVar("T")
-Answer = Coroutine[Any, Any, T]
+from lib9.fuse.passing import Answer, Passing
 
 
-class Shifted(Operations):
+class Shifted(Passing):
     """`tree`, seen from outside. What is stored stays unshifted.
 
     Who has no number inside - the machine's root, too - may look, as far as modes let them, and make nothing.
     """
 
     def __init__(self, tree: Operations, shift: Shift) -> None:
-        self._tree = tree
+        super().__init__(tree)
         self._shift = shift
 
     def _out(self, attributes: Attributes) -> Attributes:
@@ -105,16 +99,7 @@ class Shifted(Operations):
     async def removexattr(self, ino: int, name: bytes, who: Caller) -> None:
         await self._tree.removexattr(ino, name, self._looker(who))
 
-    # not `async`: each hands over to the one coroutine that answers; no ids are in them
-
-    def forget(self, ino: int, count: int) -> None:
-        self._tree.forget(ino, count)
-
-    def listed(self, ino: int) -> None:
-        self._tree.listed(ino)
-
-    def readlink(self, ino: int, who: Caller) -> Answer[bytes]:
-        return self._tree.readlink(ino, who)
+    # not `async`: each hands over to the one coroutine that answers
 
     def unlink(self, parent: int, name: bytes, who: Caller) -> Answer[None]:
         return self._tree.unlink(parent, name, self._looker(who))
@@ -131,48 +116,5 @@ class Shifted(Operations):
     def open(self, ino: int, flags: int, who: Caller) -> Answer[OpenFile]:
         return self._tree.open(ino, flags, self._looker(who))
 
-    def read(
-        self, ino: int, handle: int, offset: int, size: int
-    ) -> Answer[Buffer | Sequence[Buffer]]:
-        return self._tree.read(ino, handle, offset, size)
-
-    def write(self, ino: int, handle: int, offset: int, data: Buffer) -> Answer[int]:
-        return self._tree.write(ino, handle, offset, data)
-
-    def flush(self, ino: int, handle: int) -> Answer[None]:
-        return self._tree.flush(ino, handle)
-
-    def release(self, ino: int, handle: int) -> Answer[None]:
-        return self._tree.release(ino, handle)
-
-    def fsync(self, ino: int, handle: int, data_only: bool) -> Answer[None]:
-        return self._tree.fsync(ino, handle, data_only)
-
     def opendir(self, ino: int, who: Caller) -> Answer[int]:
         return self._tree.opendir(ino, self._looker(who))
-
-    def releasedir(self, ino: int, handle: int) -> Answer[None]:
-        return self._tree.releasedir(ino, handle)
-
-    def fsyncdir(self, ino: int, handle: int, data_only: bool) -> Answer[None]:
-        return self._tree.fsyncdir(ino, handle, data_only)
-
-    def statfs(self, who: Caller) -> Answer[FsStats]:
-        return self._tree.statfs(who)
-
-    def poll(self, ino: int, handle: int, events: int, poller: Poller | None) -> Answer[int]:
-        return self._tree.poll(ino, handle, events, poller)
-
-    def fallocate(self, ino: int, handle: int, offset: int, length: int, mode: int) -> Answer[None]:
-        return self._tree.fallocate(ino, handle, offset, length, mode)
-
-    def lseek(self, ino: int, handle: int, offset: int, whence: int) -> Answer[int]:
-        return self._tree.lseek(ino, handle, offset, whence)
-
-    def copy_file_range(
-        self, source: int, source_offset: int, target: int, target_offset: int, length: int
-    ) -> Answer[int]:
-        return self._tree.copy_file_range(source, source_offset, target, target_offset, length)
-
-    def destroy(self) -> Answer[None]:
-        return self._tree.destroy()

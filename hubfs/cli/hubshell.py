@@ -11,7 +11,7 @@ from lib9.places import run_directory
 def parser() -> Parser:
     p = Parser(
         "hubshell",
-        description="Attach to a shell on hubs: type to it and see what it says; several people may.\n"
+        description="Attach to a shell on hubs: type to it and see what it says. Several people may.\n"
         "Lines beginning with % are for hubshell itself; on a shell with a terminal,\n"
         "Ctrl-] asks for one such line:\n\n" + table(COMMANDS),
     )

@@ -89,7 +89,7 @@ STAGES: dict[str, Stage] = {
     ),
     "docs/how-to/mounts.md": Stage(
         before=f"{ROOTS}cp -r project work.was\n"
-        "id() { fossil-scratch ls | awk '/not mounted/ {print $1; exit}'; }\n",
+        "id() { until fossil-scratch ls | grep -m 1 'not mounted'; do sleep 0.1; done | cut -d' ' -f1; }\n",
         means={SCORE: "$root", r"\bID\b": "$(id)"},
         first={
             "fossil-umount work  ": "echo x > work/x",
