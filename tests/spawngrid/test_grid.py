@@ -121,6 +121,33 @@ def test_what_is_whose(glenda: User, bob: User) -> None:
         glenda("boom", "clean")
 
 
+def test_who_may_enter_no_longer(grid: Grid, node: Node, glenda: User) -> None:
+    """What runs is ended, and nothing can be begun: after uninvite, and after `grid user rm`."""
+    rob = join(grid, node, "rob")
+    said = grid.home / "said"
+    stays = ["run", "clean", "sh", "-c", "echo in; exec sleep 1000"]
+    glenda("spawn", "clean", "--network", "none")
+    try:
+        glenda("invite", "rob", "clean")
+        with open(said, "wb") as out, rob.start(*stays, stdout=out) as inside:
+            wait_until(lambda: said.read_bytes() == b"in\n")
+            assert "rob may no longer attach clean" in glenda("uninvite", "rob", "clean")
+            assert inside.wait(60) == 1
+        assert said.read_text() == "in\ngrid: you may not enter this any longer\n"
+        assert "no such environment" in rob.refused("run", "glenda/clean", "true")
+        glenda("invite", "rob", "clean")
+        with open(said, "wb") as out, rob.start(*stays, stdout=out) as inside:
+            wait_until(lambda: said.read_bytes() == b"in\n")
+            node.grid_command("user", "rm", "rob")
+            assert inside.wait(90) == 1
+        wait_until(lambda: "not known here" in rob.refused("run", "clean", "true"))
+        assert "not known here" in rob.refused("scores")
+        assert "sleep 1000" not in glenda("ps", "clean")
+        assert glenda("run", "clean", "hostname") == "clean\n"
+    finally:
+        glenda("boom", "clean")
+
+
 def test_hostile_names_do_nothing_but_fail(glenda: User, node: Node, tmp_path: Path) -> None:
     before = glenda("scores")
     mark = tmp_path / "mark"
