@@ -9,7 +9,7 @@ queue=$home/requests
 environments=$home/environments
 peers=$home/config/spawngrid/ndb
 work=$(mktemp -d)
-mkdir "$work/nodes" "$work/pending" "$work/waiting" "$work/admitted"
+mkdir "$work/nodes" "$work/pending" "$work/waiting" "$work/wanted" "$work/admitted"
 mkfifo "$work/events"
 trap 'trap "" TERM; rm -rf "$work"; kill 0; exit 0' TERM INT HUP
 spawn_max=$(ndbquery -f "$config" sys "$GRID_NODE" spawn-max 2> /dev/null)
@@ -96,8 +96,9 @@ pend() { # ID USER VERB NODE ENVIRONMENT LINE: tell a cpu node, and again until 
     tell "$6"
 }
 users() { # who may enter what is loaded, with their keys: those whom this node still knows
+    comma=''
     for u in $e_user $e_invited; do
-        key=$(key_of "$u") && printf '%s/%s,' "$u" "$key"
+        key=$(key_of "$u") && printf '%s%s/%s' "$comma" "$u" "$key" && comma=,
     done
 }
 is_here() { [ -e "$work/nodes/$1" ] && [ $(($(date +%s) - $(stat -c %Y "$work/nodes/$1"))) -lt 20 ]; }
@@ -154,7 +155,8 @@ answer() { # ID USER VERB WORDS...: carry out one request
         fi
         e_invited=$(echo "$e_invited" | tr ' ' '\n' | grep . | sort -u | tr '\n' ' ')
         keep "$e_id" "$e_user" "$e_alias" "$e_name" "$e_score" "$e_node" "$e_state" "$e_time" "$e_options" "$e_invited"
-        pend "$id" "$user" "$verb" "$e_node" "$e_id" "admit $id $e_id node=$e_node users=$(users)"
+        users > "$work/wanted/$e_id"
+        pend "$id" "$user" "$verb" "$e_node" "$e_id" "admit $id $e_id node=$e_node users=$(cat "$work/wanted/$e_id")"
         ;;
     boom:1 | kill:1)
         own "$user" "$1" || { end "$id" "$user" 4 "$1 not owned by $user" && return; }
@@ -340,7 +342,7 @@ node_said() { # a line of cpu.out
     boomed) boomed "$2" ;;
     admitted)
         read -r _ _ _ p_env _ 2> /dev/null < "$work/pending/$2" || p_env=$2
-        value users "$@" > "$work/admitted/$p_env"
+        printf %s "$(value users "$@")" > "$work/admitted/$p_env"
         pending "$2" || return 0
         load "$p_env"
         other=$(tr ' \t' '\n\n' < "$queue/queued/$2" | sed -n 's/^word=//p' | sed -n 2p)
@@ -374,11 +376,15 @@ tick() {
         read -r p_user p_verb p_node p_env p_line < "$work/pending/$id"
         [ -z "$p_line" ] || tell "$p_line"
     done
-    for e in $(ls "$environments"); do # somebody who may enter is known no more, or by another key
+    if [ ! -e "$work/keys" ] || [ "$peers" -nt "$work/keys" ]; then
+        touch "$work/keys" # somebody who may enter may be known no more, or by another key
+        for e in $(ls "$environments"); do load "$e" && users > "$work/wanted/$e"; done
+    fi
+    for e in $(ls "$work/wanted"); do
+        [ -e "$environments/$e" ] || { rm -f "$work/wanted/$e" "$work/admitted/$e" && continue; }
+        cmp -s "$work/wanted/$e" "$work/admitted/$e" && continue
         load "$e"
-        case $e_state in running | ended) ;; *) continue ;; esac
-        [ "$(users)" = "$(cat "$work/admitted/$e" 2> /dev/null)" ] ||
-            tell "admit $e $e node=$e_node users=$(users)"
+        case $e_state in running | ended) tell "admit $e $e node=$e_node users=$(cat "$work/wanted/$e")" ;; esac
     done
 }
 

@@ -336,6 +336,16 @@ def test_a_failed_spawn_leaves_no_record() -> None:
     ]
 
 
+def test_no_limits_and_a_limit() -> None:
+    """What was asked for is not dropped in silence."""
+    sto = Sto(rules=Rules(unlimited=True))
+    sto.here()
+    for limit in ("memory=1G", "cpus=1", "pids=9"):
+        asked = sto.ask("glenda", "spawn", "clean", "limits=none", limit)[1]
+        assert failed(asked)[0] is Exit.USAGE
+    sto.spawned("glenda", "clean", "limits=none")
+
+
 def test_limits_of_a_user() -> None:
     sto = Sto(rules=Rules(spawn_max=2))
     sto.here()
