@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -36,6 +37,7 @@ from venti_store.interfaces import BlockStore
 
 BLOCK: Final = 4096
 INODE_ROOM: Final = 1024  # bytes of the scratch counted for a new inode in statfs
+_FOR_WRITING: Final = 1  # the handle of what is open for that
 
 
 class FossilFilesystem(Operations):
@@ -50,6 +52,7 @@ class FossilFilesystem(Operations):
         self._writer = Writer(overlay)
         self._ranges = Ranges(overlay, self._writer)
         self._listings = Listings(overlay)
+        self._writers: Counter[int] = Counter()
 
     def _found(self, ino: int) -> Attributes:
         """Return the attributes of an inode that the kernel is told of: one lookup."""
@@ -62,6 +65,7 @@ class FossilFilesystem(Operations):
     def forget(self, ino: int, count: int) -> None:
         for known in self.overlay.table.forget(ino, count):
             self._names.forget(known.ino)
+            self._writers.pop(known.ino, None)
 
     async def getattr(self, ino: int, who: Caller) -> Attributes:
         return attributes(self.overlay, ino)
@@ -108,19 +112,42 @@ class FossilFilesystem(Operations):
     async def open(self, ino: int, flags: int, who: Caller) -> OpenFile:
         if flags & os.O_TRUNC:
             await self._writer.truncate(ino, 0)
-        return OpenFile()
+        return self._opened(ino, flags)
+
+    def _opened(self, ino: int, flags: int) -> OpenFile:
+        if not flags & os.O_ACCMODE:
+            return OpenFile()
+        self._writers[ino] += 1
+        return OpenFile(_FOR_WRITING)
+
+    async def release(self, ino: int, handle: int) -> None:
+        if handle == _FOR_WRITING:
+            self._writers[ino] -= 1
+            if self._writers[ino] <= 0:
+                del self._writers[ino]
+
+    def open_for_writing(self) -> list[tuple[int, bytes]]:
+        """Return what the kernel may hold back bytes of: inodes and their paths below the root.
+
+        Without those that have no name any more. With `no_open` the kernel does not say what is open.
+        """
+        table = self.overlay.table
+        paths = ((ino, table.path(ino)) for ino in self._writers)
+        return [(ino, path) for ino, path in paths if path is not None]
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, who: Caller
     ) -> tuple[OpenFile, Attributes]:
         mode = stat.S_IFREG | stat.S_IMODE(mode)
-        return OpenFile(), self._found(await self._names.make(parent, name, mode, who))
+        made = self._found(await self._names.make(parent, name, mode, who))
+        return self._opened(made.ino, flags), made
 
     async def tmpfile(
         self, parent: int, mode: int, flags: int, who: Caller
     ) -> tuple[OpenFile, Attributes]:
         mode = stat.S_IFREG | stat.S_IMODE(mode)
-        return OpenFile(), self._found(self._names.unnamed(parent, mode, who))
+        made = self._found(self._names.unnamed(parent, mode, who))
+        return self._opened(made.ino, flags), made
 
     async def read(self, ino: int, handle: int, offset: int, size: int) -> Sequence[Buffer]:
         return await reading.read(self.overlay, ino, offset, size)
@@ -144,7 +171,7 @@ class FossilFilesystem(Operations):
 
     async def statfs(self, who: Caller) -> FsStats:
         scratch = self.overlay.scratch
-        free = max(0, scratch.budget.data_max - scratch.used())
+        free = scratch.room()
         return FsStats(
             block_size=BLOCK,
             blocks=scratch.budget.data_max // BLOCK,

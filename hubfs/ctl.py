@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from hubfs.errors import BadCommand
+from hubfs.errors import BadCommand, NoSuchHub
 from hubfs.hub import Hub, Reader
 from hubfs.limit import Limiter
 from hubfs.namespace import Namespace, Node
@@ -16,6 +16,7 @@ from lib9.errors import UsageError
 from lib9.sizes import parse_duration, parse_size
 
 COMMAND_SIZE_MAX = 4096  # bytes in one write to ctl
+REFUSED_SIZE_MAX = 200  # characters that the status shows of why a command was refused
 
 
 @dataclass(slots=True)
@@ -28,17 +29,32 @@ class Effects:
 
 
 def run_command(names: Namespace, text: bytes) -> Effects:
-    """Carry out the lines of `text`; BadCommand or NoSuchHub, and then nothing was changed."""
+    """Carry out the lines of `text`; BadCommand or NoSuchHub, and then nothing was changed.
+
+    The status says why the last command was refused: its writer learns EINVAL only.
+    """
+    names.refused = ""
+    try:
+        actions = _parsed(names, text)
+    except (BadCommand, NoSuchHub) as error:
+        names.refused = "".join(
+            c if c.isprintable() else "?" for c in str(error)[:REFUSED_SIZE_MAX]
+        )
+        raise
+    effects = Effects()
+    for action in actions:
+        action(effects)
+    return effects
+
+
+def _parsed(names: Namespace, text: bytes) -> list[Callable[[Effects], None]]:
     if len(text) > COMMAND_SIZE_MAX:
         raise BadCommand(f"command of {len(text)} bytes: at most {COMMAND_SIZE_MAX}")
     try:
         lines = [line.split() for line in text.decode().splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise BadCommand("command is not text") from None
-    effects = Effects()
-    for action in [_parse(names, words) for words in lines]:
-        action(effects)
-    return effects
+    return [_parse(names, words) for words in lines]
 
 
 def commanded(names: Namespace, text: bytes) -> list[Node] | None:
@@ -77,20 +93,17 @@ _SWITCHES = {
     "nomessages": ("messages", False),
 }
 
-# every command as people type it, and what it does; the reference page has this table
+# every command as people type it, and what it does; the manual has this table
 COMMANDS = (
-    ("fear [HUB]", "a write waits, 640 ms at most, while a reader lags more than 77777 bytes"),
+    ("fear [HUB]", "writes wait, 640 ms at most, for slow readers"),
     ("calm [HUB]", "writes do not wait for readers"),
-    ("freeze [HUB]", "hubs are plain files, to be looked at and edited"),
+    ("freeze [HUB]", "hubs are plain files, to look at and to edit"),
     ("melt [HUB]", "hubs are hubs again"),
-    ("trunc [HUB]", "new readers get only what is written after their open"),
+    ("trunc [HUB]", "new readers get only what comes after"),
     ("notrunc [HUB]", "new readers get all that is kept"),
     ("messages HUB", "one read returns what one write wrote"),
     ("nomessages HUB", "a read returns all there is"),
-    (
-        "limit HUB RATE [GAP [RESET]]",
-        "bytes a second, least time between writes, pause that resets",
-    ),
+    ("limit HUB RATE [GAP [RESET]]", "bytes a second, least gap, pause that resets"),
     ("limit HUB none", "no limit"),
     ("eof [HUB]", "every reader that waits gets one end of file"),
     ("quit", "readers get end of file, the mount goes away"),
@@ -162,7 +175,7 @@ def status_text(names: Namespace, service: str, more: Iterable[str] = ()) -> byt
     """Return what `cat ctl` shows: the three lines of the original, then a line for each hub.
 
     `bytes` are those kept; `lag` is that of the slowest reader, `lost` the sum over all readers;
-    `writer` is who wrote last. Behind them come `more` lines.
+    `writer` is who wrote last. Behind them come what was wrong with the last command, and `more`.
     """
     s = names.settings
     lines = [
@@ -181,10 +194,16 @@ def status_text(names: Namespace, service: str, more: Iterable[str] = ()) -> byt
         words = [f"bytes {len(hub)}", f"readers {len(readers)}", f"lag {lag}", f"lost {lost}"]
         words += [
             word
-            for word, on in (("fear", hub.fear), ("frozen", hub.frozen), ("messages", hub.messages))
+            for word, on in (
+                ("fear", hub.fear),
+                ("frozen", hub.frozen),
+                ("trunc", hub.only_new),
+                ("messages", hub.messages),
+            )
             if on
         ]
         words += [f"writer {node.writer}"] if node.writer else []
         lines.append(f"{node.path()}: {' '.join(words)}")
+    lines += [f"last command refused: {names.refused}"] if names.refused else []
     lines += more
     return ("\n".join(lines) + "\n").encode()

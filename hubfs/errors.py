@@ -19,5 +19,11 @@ class NoSuchHub(HubError):
     exit_code = Exit.NOT_FOUND
 
 
+class MountGone(HubError):
+    """The hub mount has ended while it was used."""
+
+    exit_code = Exit.MOUNT
+
+
 class MessageTooLarge(HubError):
     """A write exceeds the largest message; nothing of it was stored."""

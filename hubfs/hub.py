@@ -8,6 +8,7 @@ caller would have to wait, and the caller wakes its waiting readers after each w
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import count
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 from hubfs.errors import MessageTooLarge
 
@@ -52,20 +53,28 @@ class Hub:
     _ends: list[int] = field(default_factory=list)  # message mode: where each message ends
     _first: int = 0  # the first of `_ends` that is still kept
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
+    _reached: int = 0  # every reader that was not lapped has read up to here, or further
 
     def __post_init__(self) -> None:
         assert self.capacity > 0
-        # zero pages: costs memory only where written
-        self._view = memoryview(bytearray(self.capacity))
+        # pages that the kernel gives when they are written: an empty hub costs none
+        self._view = memoryview(mmap(-1, self.capacity, MAP_PRIVATE | MAP_ANONYMOUS))
 
     def __len__(self) -> int:
         return self.end - self.start
 
     def attach(self, who: str = "") -> Reader:
         """Return a new reader: at the start of what is kept, or at the end with `only_new`."""
-        reader = Reader(next(self._numbers), self.end if self.only_new else self.start, who)
+        reader = Reader(next(self._numbers), self.end, who)
         self.readers[reader.number] = reader
+        if not self.only_new:
+            self.seek(reader, self.start)
         return reader
+
+    def seek(self, reader: Reader, position: int) -> None:
+        """Let `reader` go on at `position`, at the end if that is further."""
+        reader.position = min(position, self.end)
+        self._reached = min(self._reached, reader.position)
 
     def detach(self, reader: Reader) -> None:
         self.readers.pop(reader.number, None)
@@ -125,13 +134,16 @@ class Hub:
         """Tell whether fear asks a writer to wait: a reader lags too much and has lost nothing yet.
 
         Who was lapped is not waited for until it has caught up: one that never reads costs its
-        writers the wait for what the hub keeps, once.
+        writers the wait for what the hub keeps, once. The readers are looked at when one of them
+        may lag, not at every write: many that sleep do not slow down the writers.
         """
         if not self.fear:
             return False
         limit = self.end - min(FEAR_LAG_MAX, self.capacity // 2)
-        start = self.start
-        return any(start <= r.position < limit for r in self.readers.values())
+        if self._reached < limit:
+            kept = (r.position for r in self.readers.values() if r.position >= self.start)
+            self._reached = min(kept, default=self.end)
+        return self._reached < limit
 
     def close(self) -> None:
         """The hub was removed: its readers get end of file after what is left."""
@@ -179,12 +191,12 @@ class Hub:
         for reader in self.readers.values():
             # who had read everything goes on with what comes after the melt
             if reader.position >= min(read, self.end):
-                reader.position = self.end
+                self.seek(reader, self.end)
 
     def _catch_up(self, reader: Reader) -> None:
         if reader.position < self.start:
             reader.lost += self.start - reader.position
-            reader.position = self.start
+            self.seek(reader, self.start)
 
     def _bytes(self, start: int, stop: int) -> bytes:
         at = start % self.capacity

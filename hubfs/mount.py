@@ -8,7 +8,7 @@ import trio
 
 from hubfs.flow import Flow
 from hubfs.namespace import Namespace, Settings
-from hubfs.net.dialing import serve_listener
+from hubfs.net.dialing import Door
 from hubfs.net.link import Link
 from hubfs.net.remote import RemoteOperations
 from hubfs.net.service import HubService
@@ -56,8 +56,9 @@ async def serve_hubs(
 
         nursery.start_soon(quit_when_told)
         nursery.start_soon(service.keep_house)
+        door = Door(service, identity)
         for dial, listener in listeners:
-            nursery.start_soon(serve_listener, service, dial, listener, identity)
+            nursery.start_soon(door.serve, dial, listener)
         await serve(operations, attached, options, ready=lambda _: ready(), stock=stock)
         nursery.cancel_scope.cancel()
     for dial in listen:

@@ -61,7 +61,7 @@ class Node:
         parts = []
         node: Node | None = self
         while node is not None and node.parent is not None:
-            parts.append(node.name.decode(errors="backslashreplace"))
+            parts.append(node.name.decode())
             node = node.parent
         return "/".join(reversed(parts))
 
@@ -79,9 +79,12 @@ class Namespace:
     settings: Settings = field(default_factory=Settings)
     hubs_max: int = HUBS_MAX
     fixed: bool = False
+    hub_count: int = field(default=0, init=False)
+    refused: str = field(default="", init=False)  # why the last command was, if it was
     root: Node = field(init=False)
     ctl: Node = field(init=False)
     _next_ino: int = field(default=3, init=False)
+    _group_count: int = field(default=0, init=False)
     _by_ino: dict[int, Node] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -109,14 +112,15 @@ class Namespace:
         return node
 
     def create(self, parent: Node, name: bytes, mode: int, uid: int, gid: int, now_ns: int) -> Node:
-        """Make a hub; EEXIST, ENAMETOOLONG, ENOSPC when there are `hubs_max`."""
-        if sum(1 for _ in self.hubs()) >= self.hubs_max:
+        """Make a hub; EEXIST, EINVAL, ENAMETOOLONG, ENOSPC at `hubs_max`, ENOMEM."""
+        if self.hub_count >= self.hubs_max:
             raise OSError(errno.ENOSPC, f"{self.hubs_max} hubs are the limit")
         s = self.settings
         hub = Hub(s.capacity, s.message_size_max, frozen=s.frozen, fear=s.fear, only_new=s.only_new)
         limiter = Limiter(s.bytes_per_second, s.gap_ns, s.reset_seconds) if s.limited else None
         node = self._add(parent, name, stat.S_IFREG | stat.S_IMODE(mode), uid, gid, now_ns)
         node.hub, node.limiter = hub, limiter
+        self.hub_count += 1
         return node
 
     def make_group(
@@ -125,10 +129,11 @@ class Namespace:
         """Make a directory of hubs, at the top only; EPERM below, ENOSPC at `GROUPS_MAX`."""
         if parent is not self.root:
             raise OSError(errno.EPERM, "groups do not nest")
-        if sum(1 for n in self._children(parent).values() if n.children is not None) >= GROUPS_MAX:
+        if self._group_count >= GROUPS_MAX:
             raise OSError(errno.ENOSPC, f"{GROUPS_MAX} groups are the limit")
         node = self._add(parent, name, stat.S_IFDIR | stat.S_IMODE(mode), uid, gid, now_ns)
         node.children = {}
+        self._group_count += 1
         return node
 
     def remove(self, parent: Node, name: bytes, now_ns: int) -> Node:
@@ -190,10 +195,12 @@ class Namespace:
 
     def find(self, path: str) -> Node:
         """Return the hub that people call `path`; NoSuchHub."""
-        for node in self.hubs():
-            if node.path() == path:
-                return node
-        raise NoSuchHub(f"{path}: no such hub")
+        node: Node | None = self.root
+        for name in path.split("/"):
+            node = (node.children or {}).get(name.encode()) if node is not None else None
+        if node is None or node.hub is None:
+            raise NoSuchHub(f"{path}: no such hub")
+        return node
 
     def _children(self, node: Node) -> dict[bytes, Node]:
         if node.children is None:
@@ -220,13 +227,18 @@ class Namespace:
         node.parent = None
         if node.hub is not None:
             node.hub.close()
+            self.hub_count -= 1
+        else:
+            self._group_count -= 1
 
 
 def _check_name(name: bytes) -> None:
+    """A name is one word: it stands in the status and in commands, and on people's screens."""
     if len(name) > NAME_SIZE_MAX:
         raise OSError(errno.ENAMETOOLONG, "name too long")
-    if b"\n" in name or not name:
-        raise OSError(errno.EINVAL, "a hub's name has no newline")
+    text = name.decode(errors="replace")
+    if not name or " " in text or not text.isprintable() or "\ufffd" in text:
+        raise OSError(errno.EINVAL, "a hub's name is one printable word")
 
 
 def _no_such() -> OSError:

@@ -103,6 +103,12 @@ class HubOperations(Operations):
         node = self._create(parent, name, mode, who)
         return self._open(node, flags, who), self._told(node)
 
+    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
+
+    async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub has one name")
+
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
         folder = self._node(parent)
         return self._told(
@@ -154,8 +160,8 @@ class HubOperations(Operations):
         return self._attributes(node)
 
     async def statfs(self, who: Caller) -> FsStats:
-        used = sum(1 for _ in self.names.hubs())
-        return FsStats(files=self.names.hubs_max, files_free=max(0, self.names.hubs_max - used))
+        most = self.names.hubs_max
+        return FsStats(files=most, files_free=max(0, most - self.names.hub_count))
 
     # data
 
@@ -180,7 +186,7 @@ class HubOperations(Operations):
         if hub.frozen and not opened.consumed:
             return hub.read_frozen(offset, size)
         if not opened.stream and offset != opened.next_offset:
-            reader.position = min(opened.skew + offset, hub.end)
+            hub.seek(reader, opened.skew + offset)
         if opened.flags & os.O_NONBLOCK and not hub.ready(reader):
             raise OSError(errno.EAGAIN, "nothing to read now")
         data = await self.flow.read(opened.node, reader, size)
@@ -288,7 +294,7 @@ class HubOperations(Operations):
         try:
             effects = ctl.run_command(self.names, text)
         except (BadCommand, NoSuchHub) as error:
-            log.warning("ctl: %s", error)
+            log.warning("ctl: %s", self.names.refused)
             raise OSError(errno.EINVAL, str(error)) from None
         self.flow.apply(effects)
         if effects.quit:

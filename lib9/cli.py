@@ -8,7 +8,7 @@ belong inside `main`, so that `--help` answers at once.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from lib9.errors import Exit, SpawngridError, UsageError, single_error
@@ -46,6 +46,16 @@ def _columns() -> int:
     return columns or 80
 
 
+class _Version(argparse.Action):
+    """As argparse's own, but the version is looked up when it is asked for only."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{parser.prog} (Spawngrid) {version('spawngrid')}\n")
+        raise SystemExit(int(Exit.OK))
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line and exit status 2, with the house options.
 
@@ -65,7 +75,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def house_options(self) -> "Parser":
-        """Add -v and --debug; every top-level parser has them."""
+        """Add --version, -v and --debug; every top-level parser has them."""
+        self.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
         self.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr")
         self.add_argument("--debug", action="store_true", help="log everything, with tracebacks")
         return self
@@ -119,6 +130,12 @@ def run_command(parser: Parser, main: Main, argv: list[str], *, logs: bool = Tru
             raise
         return complain(program, error)
     return int(status or Exit.OK)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Return what can be said, and what that does, as lines for a description."""
+    width = max(len(said) for said, _ in rows)
+    return "\n".join(f"  {said:{width}}  {does}" for said, does in rows)
 
 
 def complain(program: str, error: SpawngridError | OSError) -> int:

@@ -83,6 +83,8 @@ def _why(error: OSError) -> str:
         while isinstance(inner, ExceptionGroup):
             first = inner.exceptions[0]
             inner = first if isinstance(first, OSError | ExceptionGroup) else OSError(str(first))
+        if inner.errno is not None and not isinstance(inner, socket.gaierror):
+            return os.strerror(inner.errno)  # trio's own text names the address once more
         return inner.strerror or str(inner)
     return error.strerror or str(error)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from ndbdb.parser import WHITE, cut, tokens
-from ndbdb.record import ATTR_BYTES_MAX
+from ndbdb.grammar import ATTR_BYTES_MAX, WHITE, cut
+from ndbdb.tokens import tokens
 
 
 @dataclass(frozen=True, slots=True)

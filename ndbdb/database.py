@@ -16,10 +16,8 @@ from ndbdb import query
 from ndbdb.errors import DatabaseTooLarge, NoSuchDatabase
 from ndbdb.parser import parse
 from ndbdb.record import Record
+from ndbdb.seek import DEFAULT_FILE, FILE_BYTES_MAX
 
-DEFAULT_FILE = "/lib/ndb/local"
-FILE_BYTES_MAX = 256 << 20
-"""What is read into memory of one file; millions of records, far from a mistake like a disk image."""
 _PIPE_BYTES = 64 << 10
 
 

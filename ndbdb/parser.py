@@ -1,66 +1,24 @@
-"""The grammar of ndb(6): text to records, a record to text. Pure; each the inverse of the other.
+"""Text to records, a record to text. Pure; each the inverse of the other.
 
-Source: ndb(6), and what Plan 9's programs do where it is silent. A record begins on a line whose
-first character is not white; lines that begin with white space go on with it, and so does what
-follows a comment line; an empty line ends it. White space is blank, tab and carriage return,
-nothing else. Text behind the last newline is no line.
+The grammar is `ndbdb.grammar`'s.
 """
 
 import re
 from collections.abc import Iterator
 
 from ndbdb.errors import Unprintable
-from ndbdb.record import ATTR_BYTES_MAX, Line, Pair, Record
+from ndbdb.grammar import ATTR_BYTES_MAX, WHITE, cut, records
+from ndbdb.record import Line, Pair, Record
 
-WHITE = " \t\r"
-PAIR = re.compile(
-    r"""[ \t\r]*
-    (?!\#)(?P<attr>[^= \t\r\n]*)
-    (?: (?P<gap>[ \t\r]*) =
-        (?: "(?P<quoted>[^"\n]*) (?P<close>"?)
-          | (?=\#)                     # a comment where a value would be: the value is empty
-          | (?P<plain>[^ \t\r\n]*) ) )?""",
-    re.VERBOSE,
-)
 # what most pairs are: nothing in them needs a second look
 _PLAIN_ATTR = re.compile(rf"[!$-<>-~][!-<>-~]{{0,{ATTR_BYTES_MAX - 1}}}")
 _PLAIN_VALUE = re.compile(r"(?:[!$-~][!-~]*)?")
 
 
-def tokens(line: str) -> Iterator[re.Match[str]]:
-    """Yield a match of PAIR for each pair of a line, up to its end or a comment."""
-    position = 0
-    while (match := PAIR.match(line, position)) and match.end() > position:
-        if not match["attr"] and match["gap"] is None:
-            return  # trailing white space
-        yield match
-        position = match.end()
-
-
-def pair_of(match: re.Match[str]) -> Pair:
-    """Return the pair of one token."""
-    attr = match["attr"]
-    if len(attr) > ATTR_BYTES_MAX or not attr.isascii():
-        attr = cut(attr)
-    return Pair(attr, match["quoted"] or match["plain"] or "")
-
-
-def cut(attr: str) -> str:
-    """Return the first ATTR_BYTES_MAX bytes of an attribute."""
-    return attr.encode(errors="surrogateescape")[:ATTR_BYTES_MAX].decode(errors="surrogateescape")
-
-
 def parse(text: str, file: str = "", first_line: int = 1) -> Iterator[Record]:
     """Yield the records of `text`, in order; everything is a record or nothing, there are no errors."""
-    lines: list[Line] = []
-    for number, line in enumerate(text.split("\n")[:-1], first_line):
-        if lines and (not line or line[0] not in WHITE + "#"):
-            yield Record(tuple(lines), file)
-            lines = []
-        if pairs := tuple(map(pair_of, tokens(line))):
-            lines.append(Line(pairs, number))
-    if lines:
-        yield Record(tuple(lines), file)
+    for lines in records(text, first_line):
+        yield Record(tuple(Line(tuple(map(Pair._make, pairs)), n) for n, pairs in lines), file)
 
 
 def unparse(record: Record) -> str:

@@ -7,6 +7,7 @@ all, on the line of the match, going round from the matching pair; then in the w
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ndbdb.grammar import nearest, place
 from ndbdb.record import Pair, Record
 from ndbdb.scan import records_with
 
@@ -29,11 +30,8 @@ class Match:
 
     def value(self, attr: str) -> str | None:
         """Return the value of `attr` nearest to the match, None if the record lacks it."""
-        pairs = self.record.lines[self.line].pairs
-        for near in pairs[self.pair :] + pairs[: self.pair]:
-            if near.attr == attr:
-                return near.value
-        return self.record.get(attr)
+        lines = [line.pairs for line in self.record.lines]
+        return nearest(lines, self.line, self.pair, attr)
 
 
 def search(texts: Iterable[Text], attr: str, value: str) -> Iterator[Match]:
@@ -45,10 +43,9 @@ def search(texts: Iterable[Text], attr: str, value: str) -> Iterator[Match]:
 
 
 def match(record: Record, pair: Pair) -> Match:
-    for number, line in enumerate(record.lines):
-        if pair in line.pairs:
-            return Match(record, number, line.pairs.index(pair))
-    raise AssertionError(f"{record.where} has no {pair}")
+    at = place([line.pairs for line in record.lines], pair)
+    assert at is not None, f"{record.where} has no {pair}"
+    return Match(record, *at)
 
 
 def lookup(matches: Iterable[Match], attr: str) -> tuple[Match, str] | None:

@@ -6,15 +6,12 @@ Text from a file may hold bytes that are not UTF-8; they are kept as lone surrog
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ndbdb.errors import MissingAttribute
 
-ATTR_BYTES_MAX = 31
-"""Longer attributes are cut to this when read. Source: ndb(6) programs keep 32 with the NUL."""
 
-
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One `attr=value`; an attribute without a value has the empty one."""
 
     attr: str

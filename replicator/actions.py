@@ -93,9 +93,11 @@ Action = ReadLog | ReadAgain | AskHave | Fetch | Put | Sync | Judge | AppendName
 class Judgement:
     """Of a name: complete where nothing is `missing`, or not to be trusted, and why.
 
-    `known`: the destination has it already.
+    `known`: the destination has it already. `stranger`: refused since nobody here knows its signer,
+    which may change.
     """
 
     missing: tuple[Key, ...] = ()
     refused: str = ""
     known: bool = False
+    stranger: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -16,6 +17,8 @@ from lib9.telling import error_line, exit_status
 REQUEST_MAX: Final = 4096  # bytes
 REQUEST_SECONDS_MAX: Final = 10.0  # until a client has said what it wants
 CLIENTS_MAX: Final = 64
+
+log = logging.getLogger("replicate")
 
 
 class TooFewReplicas(SpawngridError):
@@ -58,6 +61,9 @@ class Console:
             answer = await self._answer(line.partition(b"\n")[0].decode(errors="replace"))
         except (SpawngridError, ValueError) as error:
             answer = f"error {int(exit_status(error))} {error_line(error)}\n"
+        except Exception as error:  # whoever asks must not end the daemon
+            log.exception("%s: not answered", line[:80])
+            answer = f"error {int(Exit.FAILED)} internal error: {type(error).__name__}\n"
         await stream.send_all(answer.encode())
 
     async def _answer(self, line: str) -> str:

@@ -17,14 +17,16 @@ from replicator import status
 from replicator.board import Board
 from replicator.console import Console, TooFewReplicas
 from replicator.info import InfoFile
-from replicator.interfaces import NameRules
+from replicator.interfaces import SignerRules
 from replicator.judging import Judge
 from replicator.link import Link, LinkState, Open
 from replicator.peers import PeerNode
 from replicator.positions import Direction, MemoryPositions, Positions
 from replicator.status import LocalName, NameState
 from replicator.waiting import Replicas
+from venti_store.interfaces import LogRecord
 from venti_store.names.opened import open_book
+from venti_store.names.readable import Unreadable, name_records
 from venti_store.reach import connector
 from venti_store.score import Score
 from venti_store.stores.far import SERVICE
@@ -33,6 +35,8 @@ from venti_store.stores.remote import RemoteStore
 
 DEADLINE_SECONDS: Final = 15.0  # for an answer: a silent cut is noticed in this, and a wait
 KEEP_SECONDS: Final = 10.0  # between looks at names that wait: what is on its way needs no mention
+TRUST_SECONDS: Final = 5.0  # between looks at whose names are accepted: a person edits a file
+NAMES_AT_ONCE: Final = 32  # of our log: 4 ms
 NAMES_MAX: Final = 256  # of the last names in our log, that status tells of
 
 log = logging.getLogger("replicate")
@@ -41,7 +45,7 @@ log = logging.getLogger("replicate")
 class Daemon:
     """Replicates one store of this machine."""
 
-    def __init__(self, store: LmdbStore, info_folder: str, rules: NameRules) -> None:
+    def __init__(self, store: LmdbStore, info_folder: str, rules: SignerRules) -> None:
         self.store = store
         self.links: list[Link] = []
         self._info_folder = info_folder
@@ -57,9 +61,8 @@ class Daemon:
         peers: Sequence[PeerNode],
         socket: str,
         started: Callable[[], None],
-        rescan: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
-        """Replicate until cancelled. `rescan`: peers and ways to ask for everything again."""
+        """Replicate until cancelled."""
         os.makedirs(self._info_folder, exist_ok=True)
         listeners = await streams.listen(streams.Dial("unix", path=socket))
         files: list[InfoFile] = []
@@ -69,11 +72,10 @@ class Daemon:
                 nursery.start_soon(partial(trio.serve_listeners, console, listeners))
                 nursery.start_soon(self._watch_names)
                 nursery.start_soon(self._keep_waiting)
+                nursery.start_soon(self._watch_trust)
                 for peer in peers:
                     positions = self._positions(peer, files)
                     for link in self._links_to(peer, positions):
-                        if (peer.name, str(link.status.direction)) in rescan:
-                            link.rescan()
                         self.links.append(link)
                         nursery.start_soon(link.run)
                 started()
@@ -81,15 +83,10 @@ class Daemon:
             for file in files:
                 file.close()
 
-    def refused(self) -> frozenset[tuple[str, str]]:
-        """Return the peers and ways that had names which were not to be trusted."""
-        return frozenset(
-            (k.status.peer, str(k.status.direction)) for k in self.links if k.status.refused
-        )
-
     def status(self) -> dict[str, Any]:
         """Return what `replicate --status --json` prints."""
         now = trio.current_time()
+        waiting_count, waiting = status.waiting_names(self.links, self._rules)
         complete = [
             {
                 "name": name.label,
@@ -105,7 +102,8 @@ class Daemon:
             "last": self.store.last_number(),
             "links": [status.link_status(link, now) for link in self.links],
             "names_complete": self._names_count,
-            "names": status.waiting_names(self.links, self._rules) + complete,
+            "names_waiting": waiting_count,
+            "names": waiting + complete,
         }
 
     def summary(self) -> str:
@@ -130,7 +128,7 @@ class Daemon:
         return [
             Link(
                 peer.name, way, peer.address, open_peer, self.store, positions, self._judge,
-                self._board,
+                self._board, accepts=self._rules.accepts,
             )
             for way in peer.ways
         ]  # fmt: skip
@@ -145,18 +143,28 @@ class Daemon:
         """Know the names in our log, and keep the file `scorenames` up to it."""
         number = 0
         while True:
-            found = list(self.store.names(number + 1))
-            for record in found:
-                named = status.named_by(record, self._rules)
-                if named is not None:
-                    self._names.append(named)
-                    self._names_count += 1
-                if named is not None and named.root is not None:
-                    self._judge.note_whole(named.label.rpartition(".")[0], named.root)
+            last, found = self.store.last_number(), 0
+            for record in name_records(self.store, number + 1):
+                if isinstance(record, Unreadable):
+                    log.warning("%s", record.why)
+                else:
+                    self._note(record)
+                last, found = max(last, record.number), found + 1
+                if found % NAMES_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()  # each has a signature to be verified
             if found:
                 await self._show_names()
-            number = max(self.store.last_number(), found[-1].number if found else 0)
+            number = last
             await self.store.wait_log(number + 1)
+
+    def _note(self, record: LogRecord) -> None:
+        named = status.named_by(record, self._rules)
+        if named is None:
+            return
+        self._names.append(named)
+        self._names_count += 1
+        if named.root is not None:
+            self._judge.note_whole(named.label.rpartition(".")[0], named.root)
 
     async def _show_names(self) -> None:
         try:
@@ -182,6 +190,16 @@ class Daemon:
                 except (SpawngridError, OSError) as error:
                     log.warning("names: %s", error)
             kept = waiting
+
+    async def _watch_trust(self) -> None:
+        """Have names judged again that were refused for their signer, when he becomes known."""
+        while True:
+            await trio.sleep(TRUST_SECONDS)
+            try:
+                for link in self.links:
+                    link.judge_again()
+            except (SpawngridError, OSError) as error:
+                log.warning("%s", error)
 
     async def _wait(self, score: str, count: int, seconds: float) -> int:
         wanted = self.store.family.parse(score)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import inf
 from typing import Final
 
@@ -91,8 +92,15 @@ class _Chunk:
 class Follower:
     """The state of following one log from a position on."""
 
-    def __init__(self, start: Position, *, until: int | None = None) -> None:
-        """Begin behind `start`. With `until`, end behind that entry, else never."""
+    def __init__(
+        self, start: Position, *, until: int | None = None, stranger: Position | None = None
+    ) -> None:
+        """Begin behind `start`. With `until`, end behind that entry, else never.
+
+        `stranger` is what the attribute of that name was when the log was followed up to `start`.
+        """
+        self.stranger = stranger
+        """The position before the first name that was refused since nobody here knows its signer."""
         self._store_id = start.store_id
         self._until = until
         self._next, self._before = start.number + 1, start.score
@@ -108,6 +116,8 @@ class Follower:
         # what waits
         self._names: deque[_Entry] = deque()  # settled but for being appended
         self._holes: dict[Key | int, Hole] = {}
+        self._by_number: list[tuple[int, int, Hole]] = []  # a heap; some are open no more
+        self._holes_found = 0
         self._filling: deque[Hole] = deque()  # to be asked for again
         self._again: deque[int] = deque()  # numbers of entries to be read again
         self._filled: list[Hole] = []  # and not yet durable
@@ -136,13 +146,18 @@ class Follower:
         return self._settled.number
 
     @property
+    def hole_count(self) -> int:
+        """How many holes are open."""
+        return len(self._holes)
+
+    @property
     def holes(self) -> list[Hole]:
         """The holes that are open, in the order they were found."""
         return list(self._holes.values())
 
     def waiting_names(self) -> list[tuple[LogRecord, bool]]:
         """Return the names that are not appended yet, and of each whether a hole is before it."""
-        first = self._first_hole()
+        first = self._first_hole_number()
         return [(e.record, e.record.number >= first) for e in self._names]
 
     @property
@@ -159,7 +174,8 @@ class Follower:
 
     def position(self) -> Position:
         """Return the position that passes nothing that is not done."""
-        held = [(hole.number, hole.before) for hole in self._holes.values()]
+        first = self._first_hole()
+        held = [] if first is None else [(first.number, first.before)]
         if self._names:
             held.append((self._names[0].record.number, self._names[0].before))
         number, before = min(held, default=(self._durable.number + 1, self._durable.score))
@@ -255,6 +271,8 @@ class Follower:
         for entry, judgement in zip(entries, judgements, strict=True):
             if judgement.refused or judgement.known:
                 self._names.remove(entry)
+                if judgement.stranger:
+                    self._note_stranger(entry)
             elif not judgement.missing:
                 self._approved.append(entry)
             else:
@@ -264,6 +282,10 @@ class Follower:
                     self._open_hole(hole)
                 self._fetch_holes(holes)
                 break
+
+    def _note_stranger(self, entry: _Entry) -> None:
+        if self.stranger is None or entry.record.number <= self.stranger.number:
+            self.stranger = Position(self._store_id, entry.record.number - 1, entry.before)
 
     def appended(self) -> None:
         """Note that the names of the last AppendNames are there, durably."""
@@ -382,7 +404,7 @@ class Follower:
 
     def _due(self) -> list[_Entry]:
         """Return the first names of which everything before is durable, with no hole before them."""
-        end = min(self._durable.number + 1, self._first_hole())
+        end = min(self._durable.number + 1, self._first_hole_number())
         due: list[_Entry] = []
         for entry in self._names:
             if entry.record.number >= end or len(due) == NAMES_AT_ONCE:
@@ -390,14 +412,24 @@ class Follower:
             due.append(entry)
         return due
 
-    def _first_hole(self) -> float:
-        return min((hole.number for hole in self._holes.values()), default=inf)
+    def _first_hole(self) -> Hole | None:
+        while self._by_number:
+            hole = self._by_number[0][2]
+            if self._holes.get(_name_of(hole)) is hole:
+                return hole
+            heappop(self._by_number)
+        return None
+
+    def _first_hole_number(self) -> float:
+        first = self._first_hole()
+        return inf if first is None else first.number
 
     def _open_hole(self, hole: Hole) -> None:
-        key = hole.number if hole.key is None else hole.key
-        there = self._holes.get(key)
+        there = self._holes.get(_name_of(hole))
         if there is None or hole.number < there.number:
-            self._holes[key] = hole
+            self._holes[_name_of(hole)] = hole
+            self._holes_found += 1
+            heappush(self._by_number, (hole.number, self._holes_found, hole))
 
     def _fetch_holes(self, holes: Sequence[Hole]) -> None:
         for start in range(0, len(holes), HOLES_AT_ONCE):
@@ -418,3 +450,8 @@ class Follower:
                 return
             self._entries.popleft()
             self._settled = Position(self._store_id, entry.record.number, entry.record.score)
+
+
+def _name_of(hole: Hole) -> Key | int:
+    """Return what a hole is known by: there is one for each block, and for each entry not read."""
+    return hole.number if hole.key is None else hole.key

@@ -76,3 +76,11 @@ class NameRules(Protocol):
     def __call__(self, record: bytes) -> Named:
         """Return what the record says; a SpawngridError says why it is not to be trusted."""
         ...
+
+
+class SignerRules(NameRules, Protocol):
+    """NameRules that go by who signed a record."""
+
+    def accepts(self) -> str:
+        """Return a digest of whose records are trusted now: another one when others are."""
+        ...

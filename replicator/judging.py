@@ -16,6 +16,7 @@ from replicator.interfaces import NameRules
 from venti_store.errors import CorruptBlock, NoSuchBlock
 from venti_store.hashtree.closure import Hole, holes_below
 from venti_store.interfaces import BlockReader, Key, LogRecord
+from venti_store.names.errors import UnknownOrigin
 from venti_store.score import Score
 
 WHOLE_MAX: Final = 1 << 16  # roots remembered to be whole: about 8 MB
@@ -53,7 +54,7 @@ class Judge:
         try:
             named = self._rules(data)
         except SpawngridError as error:
-            return Judgement(refused=str(error))
+            return Judgement(refused=str(error), stranger=isinstance(error, UnknownOrigin))
         if named.root is None or named.root in self._whole:
             return Judgement()
         if len(named.root) != self._store.family.size:

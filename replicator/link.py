@@ -23,7 +23,7 @@ from replicator.follower import Follower
 from replicator.following import Following, Hooks, Progress
 from replicator.judging import Honest, Judge
 from replicator.positions import Direction, Positions
-from replicator.starting import Keeper, start_of
+from replicator.starting import Keeper, Start, start_of
 from venti_store.copying import check_same_hash
 from venti_store.errors import LogDiverged
 from venti_store.stores.remote import RemoteStore
@@ -82,9 +82,11 @@ class Link:
         judge: Judge,
         board: Board,
         *,
+        accepts: Callable[[], str] = str,
         chance: Callable[[], float] = random.random,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        """`accepts` is a digest of whose names are accepted, now."""
         self.status = LinkStatus(peer, direction, address)
         self.following: Following | None = None
         self._peer, self._direction = peer, direction
@@ -95,30 +97,40 @@ class Link:
         self._retry_seconds = retry_seconds
         self._name = f"{peer} {direction}"
         self._rescan = False
+        self._accepts, self._accepted = accepts, ""
+        self._this_turn = trio.CancelScope()
 
     async def run(self) -> None:
         """Follow for ever; raises nothing but what cancels it."""
         while True:
-            try:
-                await self._turn()
-            except BaseExceptionGroup as raised:
-                cancelled, failed = raised.split(trio.Cancelled)
-                if cancelled is not None:
-                    raise cancelled from None  # what else failed then is no matter any more
-                self._failed(single_error(failed or raised))
-            except Exception as error:  # noqa: BLE001  one link is no matter of the others
-                self._failed(error)
-            finally:
-                self._board.left(self._name)
-                self.following = None
+            with trio.CancelScope() as self._this_turn:
+                await self._one_turn()
+            if self._this_turn.cancelled_caught:
+                continue
             seconds = self._backoff.failed()
             self.status.retry_at = trio.current_time() + seconds
             await trio.sleep(seconds)
             self.status.retry_at = None
 
-    def rescan(self) -> None:
-        """Go over the whole log again at the next turn."""
-        self._rescan = True
+    def judge_again(self) -> None:
+        """Begin anew where names were refused, if others are accepted now than when they were."""
+        strange = self.following is not None and self.following.follower.stranger is not None
+        if strange and self._accepts() != self._accepted:
+            self._this_turn.cancel()
+
+    async def _one_turn(self) -> None:
+        try:
+            await self._turn()
+        except BaseExceptionGroup as raised:
+            cancelled, failed = raised.split(trio.Cancelled)
+            if cancelled is not None:
+                raise cancelled from None  # what else failed then is no matter any more
+            self._failed(single_error(failed or raised))
+        except Exception as error:  # noqa: BLE001  one link is no matter of the others
+            self._failed(error)
+        finally:
+            self._board.left(self._name)
+            self.following = None
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, BaseExceptionGroup) or not isinstance(error, SpawngridError | OSError):
@@ -148,9 +160,12 @@ class Link:
         here, there = LocalLog(self._local), RemoteLog(remote)
         pull = self._direction is Direction.PULL
         source, sink = (there, here) if pull else (here, there)
+        self._accepted = self._accepts() if pull else ""
         start = await self._start(source, sink)
-        self.status.store_id, self.status.position = start.store_id, start.number
-        keeper = Keeper(self._direction, self._positions, sink)
+        self.status.store_id = start.position.store_id
+        self.status.position = start.position.number
+        follower = Follower(start.position, stranger=start.stranger)
+        keeper = Keeper(self._direction, self._positions, sink, follower, self._accepted)
 
         def reached(position: Position) -> None:
             keeper.note(position)
@@ -165,27 +180,30 @@ class Link:
         self.following = Following(
             source,
             self._local if pull else remote,
-            Follower(start),
+            follower,
             self._judge if pull else Honest(),
             others=lambda: self._board.others(self._name),
             hooks=hooks,
         )
-        self._board.arrived(self._name, self._peer, remote, self.following.retry)
+        self._board.arrived(self._name, self._peer, remote, self.following.news)
         self.status.state = LinkState.FOLLOWING
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper.run)
             nursery.start_soon(self._retry_holes, self.following)
             await self.following.run()
 
-    async def _start(self, source: LocalLog | RemoteLog, sink: LocalLog | RemoteLog) -> Position:
-        start = await start_of(self._direction, source, sink, self._positions, rescan=self._rescan)
+    async def _start(self, source: LocalLog | RemoteLog, sink: LocalLog | RemoteLog) -> Start:
+        start = await start_of(
+            self._direction, source, sink, self._positions,
+            rescan=self._rescan, accepts=self._accepted,
+        )  # fmt: skip
         self.status.last = start.last
         if start.restored:
             log.warning("%s: %s: asking for everything again", self._name, start.restored)
         if start.restored or self._rescan:
             self.status.rescans += 1
         self._rescan = False
-        return start.position
+        return start
 
     def _position(self, position: Position) -> None:
         self.status.position = position.number

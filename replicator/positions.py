@@ -36,6 +36,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Strange:
+    """Names behind `position` were refused, since their signers were not among those in `accepts`.
+
+    When others are accepted, following begins there again.
+    """
+
+    position: Position
+    accepts: str  # a digest
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """How far the log of one store was followed into another. `into` has number 0 of a classic venti,
     whose `store_id` is its address.
@@ -44,6 +55,7 @@ class Saved:
     direction: Direction
     position: Position
     into: Mark
+    strange: Strange | None = None
 
 
 class Positions(Protocol):
@@ -71,14 +83,20 @@ class MemoryPositions:
 
 def line_of(saved: Saved) -> str:
     """Return the record of a position, one line."""
-    pairs = (
+    pairs = [
         (saved.direction, saved.position.store_id),
         ("number", str(saved.position.number)),
         ("score", saved.position.score.hex()),
         ("into", saved.into.store_id),
         ("mark", str(saved.into.number)),
         ("markscore", saved.into.score.hex()),
-    )
+    ]
+    if saved.strange is not None:
+        pairs += [
+            ("strange", str(saved.strange.position.number)),
+            ("strangescore", saved.strange.position.score.hex()),
+            ("accepts", saved.strange.accepts),
+        ]
     return " ".join(pair_text(Pair(attr, value)) for attr, value in pairs) + "\n"
 
 
@@ -120,9 +138,19 @@ def _saved(values: dict[str, str]) -> Saved | None:
             values[direction], int(values["number"]), Score(bytes.fromhex(values["score"]))
         )
         into = Mark(values["into"], int(values["mark"]), Score(bytes.fromhex(values["markscore"])))
+        strange = _strange(values, position.store_id) if "strange" in values else None
     except (KeyError, ValueError):
         return None
     sound = {len(position.score), len(into.score)} <= set(_SCORE_SIZES)
     return (
-        Saved(direction, position, into) if sound and position.number >= 0 <= into.number else None
+        Saved(direction, position, into, strange)
+        if sound and position.number >= 0 <= into.number
+        else None
     )
+
+
+def _strange(values: dict[str, str], store_id: str) -> Strange:
+    score = Score(bytes.fromhex(values["strangescore"]))
+    if len(score) not in _SCORE_SIZES:
+        raise ValueError("not a score")
+    return Strange(Position(store_id, int(values["strange"]), score), values["accepts"])

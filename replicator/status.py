@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from replicator.follower import Hole
@@ -15,6 +16,7 @@ from venti_store.score import Score, format_score
 from venti_store.stores.messages import kind_name
 
 HOLES_SHOWN_MAX = 16  # of each link
+NAMES_SHOWN_MAX = 1024  # that wait, of all links: peers decide how many there are
 
 
 class NameState(StrEnum):
@@ -63,23 +65,24 @@ def link_status(link: Link, now: float) -> dict[str, Any]:
     }
 
 
-def waiting_names(links: Iterable[Link], rules: NameRules) -> list[dict[str, Any]]:
-    """Return the names that peers have and we do not, each once, with the best state of any link."""
-    found: dict[bytes, dict[str, Any]] = {}
+def waiting_names(links: Iterable[Link], rules: NameRules) -> tuple[int, list[dict[str, Any]]]:
+    """Return the names that peers have and we do not, each once, with the best state of any link.
+
+    That is how many there are, and the first NAMES_SHOWN_MAX.
+    """
+    found: dict[bytes, tuple[LogRecord, NameState, str]] = {}
     for link in links:
         if link.following is None or str(link.status.direction) != "pull":
             continue
         for record, partial in link.following.follower.waiting_names():
             state = NameState.PARTIAL if partial else NameState.PENDING
-            there = found.get(record.score)
-            if there is None or state is NameState.PENDING:
-                found[record.score] = {
-                    "name": label_of(record, rules),
-                    "state": str(state),
-                    "peer": link.status.peer,
-                    "replicas": [],
-                }
-    return list(found.values())
+            if record.score not in found or state is NameState.PENDING:
+                found[record.score] = record, state, link.status.peer
+    shown = [
+        {"name": label_of(record, rules), "state": str(state), "peer": peer, "replicas": []}
+        for record, state, peer in islice(found.values(), NAMES_SHOWN_MAX)
+    ]
+    return len(found), shown
 
 
 def label_of(record: LogRecord, rules: NameRules) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import trio
 
 from lib9.errors import single_error
-from replicator.actions import Position
 from replicator.ends import ClassicEnd, End, LocalLog, RemoteLog
 from replicator.follower import Follower, Hole
 from replicator.following import Following, Hooks, Judging, Progress
@@ -45,22 +44,22 @@ async def follow_once(
     judge: Judging,
     *,
     rescan: bool = False,
+    accepts: str = "",
     on_change: Callable[[Progress], None] = lambda _: None,
 ) -> Outcome:
     """Bring what the log of `source` has, up to its end as it is now, into `sink`.
 
-    The position is written down about every second, and at the end. Raises HashMismatch, StoreError
-    for a source without a log, and what the stores raise.
+    `accepts` is as `start_of` has it. The position is written down about every second, and at the
+    end. Raises HashMismatch, StoreError for a source without a log, and what the stores raise.
     """
     check_same_hash(source.store, sink.store)
     restored = ""
     while True:
-        start = await start_of(direction, source, sink, positions, rescan=rescan)
+        start = await start_of(direction, source, sink, positions, rescan=rescan, accepts=accepts)
+        follower = Follower(start.position, until=start.last, stranger=start.stranger)
+        keeper = Keeper(direction, positions, sink, follower, accepts)
         try:
-            outcome = await _follow(
-                start.position, start.last, source, sink, Keeper(direction, positions, sink),
-                judge, on_change,
-            )  # fmt: skip
+            outcome = await _follow(follower, start.last, source, sink, keeper, judge, on_change)
         except BaseExceptionGroup as raised:
             if rescan or not isinstance(single_error(raised), LogDiverged):
                 raise
@@ -71,7 +70,7 @@ async def follow_once(
 
 
 async def _follow(
-    position: Position,
+    follower: Follower,
     last: int,
     source: End,
     sink: End,
@@ -79,7 +78,6 @@ async def _follow(
     judge: Judging,
     on_change: Callable[[Progress], None],
 ) -> Outcome:
-    follower = Follower(position, until=last)
     following = Following(
         source, sink.store, follower, judge,
         hooks=Hooks(on_position=keeper.note, on_change=on_change),

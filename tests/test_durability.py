@@ -72,6 +72,7 @@ LINES = {
     ],
     "A save contains every write that had returned": [
         "fossil_fs/cli/test_mount_acceptance.py::test_saves_are_points_in_time",
+        "fossil_fs/cli/test_writeback.py::test_a_save_has_every_write_that_returned",
         "fossil_fs/test_save.py::test_each_save_is_a_point_in_time",
     ],
 }

@@ -50,7 +50,10 @@ class Answers:
     ) -> None:
         self.store = store
         self.version = version
+        # asked once: what a store can do is a long question
         self.lender = store if isinstance(store, Lender) else None
+        self._log = store if isinstance(store, Log) else None
+        self._names = store if isinstance(store, NameAppender) else None
         self._read_only = read_only
         self._admit = admit
 
@@ -88,8 +91,8 @@ class Answers:
 
         Who cancels `waiting` ends the wait for new entries, and it is answered without them.
         """
-        store = self.store
-        if not isinstance(store, Log):
+        store = self._log
+        if store is None:
             raise StoreError("this store has no log")
         check_before(store, message.start, message.before)
         if message.wait_ms:
@@ -114,15 +117,15 @@ class Answers:
     async def _append_name(self, data: Buffer) -> int:
         if self._read_only:
             raise ReadOnly("read only")
-        if not isinstance(self.store, NameAppender):
+        if self._names is None:
             raise StoreError("this store keeps no names")
         if self._admit is not None:
             await self._admit(bytes(data))
-        return await self.store.append_name(data)
+        return await self._names.append_name(data)
 
     def _statistics(self) -> tuple[tuple[str, str], ...]:
         store = self.store
-        last = store.last_number() if isinstance(store, Log) else 0
+        last = 0 if self._log is None else self._log.last_number()
         found = {"id": getattr(store, "store_id", ""), "hash": store.family.name, "last": last}
         return tuple((name, str(value)) for name, value in found.items())
 

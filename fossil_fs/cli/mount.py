@@ -67,7 +67,7 @@ def add_mount_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--writeback",
         action="store_true",
-        help="let the kernel hold small writes back: streams of them are far faster, new files slower",
+        help="let the kernel hold small writes back: streams of them are far faster, no space is told late",
     )
     p.add_argument(
         "--fault-seconds",
@@ -134,7 +134,7 @@ def main(args: argparse.Namespace) -> int:
 
 def prepare_point(mnt: str, program: str) -> None:
     """Check the mount point, and say so if a dead mount was in the way."""
-    from fossil_fs.mounting.point import make_ready
+    from lib9.fuse.points import make_ready
 
     if make_ready(os.fsencode(mnt)):
         sys.stderr.write(f"{program}: {mnt}: removed a dead mount\n")

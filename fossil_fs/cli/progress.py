@@ -80,10 +80,12 @@ class Progress:
 
 def summary(report: "Report", outcome: "Outcome", new: "Counts | None", seconds: float) -> str:
     """Return one line on an archiving run; `new` is what the store's counts grew by, if known."""
-    parts = [f"{report.files:,} files in {report.directories:,} directories"]
+    parts = [
+        f"{_many(report.files, 'file', 'files')} in {_many(report.directories, 'directory', 'directories')}"
+    ]
     parts.append(format_size(report.size))
     if report.files_reused:
-        parts.append(f"{report.files_reused:,} files unchanged")
+        parts.append(f"{_many(report.files_reused, 'file', 'files')} unchanged")
     if outcome.unchanged:
         parts.append("nothing changed")
     elif new is not None:
@@ -92,3 +94,7 @@ def summary(report: "Report", outcome: "Outcome", new: "Counts | None", seconds:
         parts.append(f"{format_size(known)} deduplicated")
     parts.append(f"{seconds:.1f} s")
     return ", ".join(parts)
+
+
+def _many(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"

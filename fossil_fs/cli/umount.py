@@ -43,9 +43,10 @@ def main(args: argparse.Namespace) -> int:
     """Save or check, unmount, and wait for the daemon's end."""
     from fossil_fs.cli.save import print_saved
     from fossil_fs.mounting.console import Console
-    from fossil_fs.mounting.point import DeadMount, find_mount, make_ready, sync_mount
+    from fossil_fs.mounting.point import DeadMount, find_mount, sync_mount
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.unmount import unmount
+    from lib9.fuse.points import make_ready
     from lib9.places import run_directory
 
     point = os.fsencode(args.mnt)
@@ -60,10 +61,13 @@ def main(args: argparse.Namespace) -> int:
         return _force(args.mnt, registry)
     try:
         running = find_mount(registry, point)
-    except DeadMount:
+    except DeadMount as dead:
         make_ready(point)
         registry.clean()
-        sys.stderr.write(f"fossil-umount: {args.mnt}: removed a dead mount\n")
+        sys.stderr.write(
+            f"fossil-umount: {args.mnt}: removed a dead mount; its changes:"
+            f" `fossil-scratch resume {dead.scratch} MNT`\n"
+        )
         return 0
     console = Console(registry.path(running.id, "sock"))
     if not args.discard:

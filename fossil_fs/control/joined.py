@@ -117,6 +117,9 @@ class Joined(Operations):
     ) -> Answer[tuple[OpenFile, Attributes]]:
         return self._of(parent).tmpfile(parent, mode, flags, who)
 
+    def release(self, ino: int, handle: int) -> Answer[None]:
+        return self._of(ino).release(ino, handle)
+
     def read(
         self, ino: int, handle: int, offset: int, size: int
     ) -> Answer[Buffer | Sequence[Buffer]]:

@@ -87,7 +87,7 @@ class _Worker:
                 [sys.executable, "-P", "-c", _PROGRAM], stdin=theirs.fileno(), close_fds=True
             )
         self._waiting: deque[Future[Any]] = deque()
-        self._room = threading.BoundedSemaphore(WAITING_PER_READER)
+        self._room = threading.Semaphore(WAITING_PER_READER)
         self._lost: BaseException | None = None
         self._lock = threading.Lock()  # of the two above
         self._thread = threading.Thread(target=self._take_answers, name="answers", daemon=True)
@@ -151,4 +151,4 @@ class _Worker:
             self._lost = lost
             for future in self._waiting:
                 future.set_exception(lost)
-                self._room.release()
+                self._room.release()  # who waits for room goes on; a SYNC had taken none

@@ -1,19 +1,19 @@
 """Words that do something to a mount."""
 
 from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.saving import save, take_over
 from fossil_fs.mounting.word import Answer, Word, refuse_arguments
 from venti_store.score import format_score
 
 
 async def _save(mounted: Mounted, said: list[str]) -> Answer:
     refuse_arguments("save", said)
-    async with mounted.saving:
-        score = await mounted.filesystem.saver.save()
-    return Answer(text=format_score(score))
+    return Answer(text=format_score(await save(mounted)))
 
 
 async def _sync(mounted: Mounted, said: list[str]) -> Answer:
     refuse_arguments("sync", said)
+    await take_over(mounted)
     await mounted.scratch.commit_gently()
     return Answer()
 

@@ -1,12 +1,12 @@
 """A save that was begun and goes on behind the question that began it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import trio
 
-from fossil_fs.overlay.save import Saver
 from lib9.errors import SpawngridError
-from venti_store.score import format_score
+from venti_store.score import Score, format_score
 
 
 @dataclass(slots=True)
@@ -18,11 +18,10 @@ class BegunSave:
     score: str = ""
     error: SpawngridError | OSError | None = None
 
-    async def run(self, saving: trio.Lock, saver: Saver) -> None:
-        """Save when no other save runs; whatever goes wrong is for who asks for the score."""
+    async def run(self, save: Callable[[Callable[[], None]], Awaitable[Score]]) -> None:
+        """Run `save(taken)`; whatever goes wrong is for who asks for the score."""
         try:
-            async with saving:
-                self.score = format_score(await saver.save(self.taken.set))
+            self.score = format_score(await save(self.taken.set))
         except (SpawngridError, OSError) as error:
             self.error = error
         finally:

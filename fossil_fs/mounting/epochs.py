@@ -1,8 +1,11 @@
 """A save in two steps: `epoch` takes the state of a tree that is held still, `saved` has the score."""
 
+from functools import partial
+
 from fossil_fs.mounting.begun import BegunSave
 from fossil_fs.mounting.errors import NothingBegun
 from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.saving import save
 from fossil_fs.mounting.word import Answer, Word, refuse_arguments
 from fossil_fs.overlay.save import SaveRunning
 
@@ -13,7 +16,7 @@ async def _epoch(mounted: Mounted, said: list[str]) -> Answer:
         raise SaveRunning("a save is running already")
     mounted.begun = begun = BegunSave()
     assert mounted.background is not None  # the console is served in it
-    mounted.background.start_soon(begun.run, mounted.saving, mounted.filesystem.saver)
+    mounted.background.start_soon(begun.run, partial(save, mounted))
     await begun.taken.wait()
     begun.raise_error()
     return Answer()

@@ -27,5 +27,11 @@ class Found(SpawngridError):
         self.lines = lines
 
 
+class HeldBack(SpawngridError):
+    """The kernel holds back writes to a file that is open, and they cannot be had."""
+
+    exit_code = Exit.UNSAVED
+
+
 class NothingBegun(SpawngridError):
     """The result was asked for of a save that nobody began."""

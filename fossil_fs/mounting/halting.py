@@ -10,6 +10,7 @@ import trio
 
 from fossil_fs.mounting.errors import NotServed
 from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.saving import take_over
 from fossil_fs.mounting.word import Answer, Word, refuse_arguments
 from lib9.errors import UsageError
 
@@ -24,6 +25,7 @@ async def _halt(mounted: Mounted, said: list[str]) -> Answer:
     served = mounted.served
     if served is None:
         raise NotServed("halt: the mount is not served")
+    await take_over(mounted)
     mounted.halted_until = trio.current_time() + seconds
     mounted.halt_changed.set()
     await served.gate.close()

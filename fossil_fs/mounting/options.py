@@ -50,8 +50,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
         follow=True,
-        # the kernel holds writes to ctl back too, unless it is told otherwise at each open
-        no_open=not (mounting.writeback and mounting.control),
+        no_open=not mounting.writeback,  # what is open for writing is written out before a save
         interruptible=not is_local(identity.store),
         own_inodes=INODE_END,
         suid=trusted,

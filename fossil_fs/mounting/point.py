@@ -1,31 +1,11 @@
-"""Mount points: fit to mount on, or mounted by us. A mount is never asked who it is."""
+"""Mount points that are mounted by us. A mount is never asked who it is."""
 
 import ctypes
 import os
-from errno import ENOTCONN
 
 from fossil_fs.mounting.registry import Registry, Running
 from lib9.fuse import mounts
 from lib9.fuse.errors import MountFailed, NotMounted
-
-
-def make_ready(point: bytes) -> bool:
-    """Check that `point` is an empty directory; remove a dead mount from it and tell so.
-
-    MountFailed.
-    """
-    shown = os.fsdecode(point)
-    try:
-        cleaned = mounts.clean_dead(point)
-        names = os.listdir(point)
-    except OSError as error:
-        why = "a dead mount that cannot be removed" if error.errno == ENOTCONN else error.strerror
-        raise MountFailed(f"{shown}: {why}") from error
-    if mounts.fuse_mount_at(point) is not None:
-        raise MountFailed(f"{shown}: something is mounted there already")
-    if names:
-        raise MountFailed(f"{shown}: not empty")
-    return cleaned
 
 
 def find_mount(registry: Registry, point: bytes) -> Running:
@@ -41,7 +21,7 @@ def find_mount(registry: Registry, point: bytes) -> Running:
     if running is not None:
         return running
     if mounts.is_dead(mount):
-        raise DeadMount(f"{shown}: its daemon is gone; the scratch can be resumed")
+        raise DeadMount(shown, next((r.id for r in registry.all() if r.minor == mount.minor), "ID"))
     raise NotMounted(f"{shown}: mounted by something else, or by another user")
 
 
@@ -58,6 +38,13 @@ def fossil_mount_at(point: bytes) -> mounts.Mount:
 
 class DeadMount(MountFailed):
     """The daemon of a mount was killed."""
+
+    def __init__(self, shown: str, scratch: str) -> None:
+        super().__init__(
+            f"{shown}: its daemon is gone: `fossil-umount {shown}`, then"
+            f" `fossil-scratch resume {scratch} {shown}`"
+        )
+        self.scratch = scratch
 
 
 def sync_mount(point: bytes) -> None:

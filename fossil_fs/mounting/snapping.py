@@ -6,6 +6,7 @@ from typing import Final
 import trio
 
 from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.mounting.saving import save, take_over
 from fossil_fs.mounting.schedule import (
     Schedule,
     change,
@@ -32,8 +33,9 @@ log = logging.getLogger(__name__)
 
 async def _snap(mounted: Mounted, said: list[str]) -> Answer:
     if said == ["-a"]:
-        return Answer(text=await archive(mounted))
+        return Answer(text=format_score(await save(mounted)))
     refuse_arguments("snap", said)
+    await take_over(mounted)
     epoch = snapshot(mounted)
     if mounted.background is not None:
         mounted.background.start_soon(_commit, mounted)
@@ -53,12 +55,6 @@ async def _commit(mounted: Mounted) -> None:
         await mounted.scratch.commit_gently()
     except OSError as error:
         log.warning("scratch: %s: changes are in its journal only", error)
-
-
-async def archive(mounted: Mounted) -> str:
-    """Make an archival snapshot: save. Raises as `Saver.save`."""
-    async with mounted.saving:
-        return format_score(await mounted.filesystem.saver.save())
 
 
 def schedule_of(mounted: Mounted) -> Schedule:
@@ -134,6 +130,7 @@ class Clockwork:
             self._minute = minute
             drop_old(mounted, schedule, now_ns)
             if is_snapshot_minute(schedule, now_ns):
+                await take_over(mounted)
                 snapshot(mounted)
         await tidy(mounted)
         await self._archive_if_due(schedule, now_ns)
@@ -146,7 +143,7 @@ class Clockwork:
         if due is None or done >= due or trio.current_time() < self._retry_at:
             return
         self._retry_at = trio.current_time() + RETRY_SECONDS
-        score = await archive(mounted)
+        score = format_score(await save(mounted))
         mounted.scratch.apply([put(_ARCHIVED, pack_number(now_ns))])
         self._retry_at = 0.0
         log.info("archive %s", score)

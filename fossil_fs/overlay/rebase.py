@@ -10,11 +10,14 @@ and a kill between any two is harmless:
 4. Links likewise; then, if nothing is left, the root.
 
 Snapshots that see bytes that are in the store now have them from there: their space is free too.
+
+The frozen state is not read any more: as long as it is open, each page that these steps give up in the
+metadata stays taken, and there are several for every name.
 """
 
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fossil_fs.node import Node
@@ -25,7 +28,6 @@ from fossil_fs.scratch.history import pack_past
 from fossil_fs.scratch.journal import Op, delete, erase, put
 from fossil_fs.scratch.journal import replace as replace_op
 from fossil_fs.scratch.records import GONE, INLINE, LINK_IN_BASE, ROOT, XATTRS_HERE, Inode
-from fossil_fs.scratch.scratch import Frozen
 from fossil_fs.snapshot import Snapshot
 from lib9.faults import fault
 from lib9.waiting import checkpoint
@@ -34,26 +36,29 @@ from venti_store.score import format_score
 CHUNK: Final = 200  # names of one step: writers wait for no more than that
 
 
-class Rebase:
-    """The steps after one save. `nodes` and `versions`: what was saved, by inode."""
+@dataclass(slots=True)
+class Saved:
+    """What a save made of the frozen state: nodes by inode, and the version each was made from."""
 
-    def __init__(
-        self,
-        overlay: Overlay,
-        frozen: Frozen,
-        nodes: Mapping[int, Node],
-        versions: Mapping[int, int],
-    ) -> None:
+    nodes: dict[int, Node] = field(default_factory=dict)
+    versions: dict[int, int] = field(default_factory=dict)
+    layered: dict[int, Inode] = field(default_factory=dict)  # the records that had layers
+    names: dict[int, dict[bytes, int]] = field(default_factory=dict)  # by directory, as frozen
+    directories: list[int] = field(default_factory=list)  # parents before their children
+    links: dict[int, int] = field(default_factory=dict)  # number to inode or GONE
+
+
+class Rebase:
+    """The steps after one save."""
+
+    def __init__(self, overlay: Overlay, saved: Saved) -> None:
         self._overlay = overlay
         self._scratch = overlay.scratch
-        self._frozen = frozen
-        self._nodes = nodes
-        self._versions = versions
+        self._saved = saved
+        self._nodes: Mapping[int, Node] = saved.nodes
         self._first_new = overlay.scratch.frozen_below
 
-    async def run(
-        self, directories: Sequence[int], links: Mapping[int, int], snapshot: Snapshot
-    ) -> None:
+    async def run(self, snapshot: Snapshot) -> None:
         overlay, scratch = self._overlay, self._scratch
         score = format_score(snapshot.score).encode()
         scratch.apply([put(records.state_key(b"base"), score)])
@@ -63,21 +68,21 @@ class Rebase:
             if not node.is_dir:
                 self._rebase_file(ino, node)
                 await checkpoint()
-        for directory in reversed(directories):
+        for directory in reversed(self._saved.directories):
             self._switch(directory)
             fault("rebase.directory-switched")
-            names = list(self._frozen.children(directory))
+            names = list(self._saved.names[directory].items())
             for at in range(0, len(names), CHUNK):
                 self._release_names(directory, names[at : at + CHUNK])
                 await checkpoint()
-        self._release_links(links)
+        self._release_links(self._saved.links)
         self._release_root()
         fault("rebase.done")
 
     def _is_as_saved(self, ino: int) -> bool:
         """Tell whether an inode, and of a directory all below it, is as it was saved."""
         record = self._scratch.inode(ino)
-        if record is None or record.version != self._versions.get(ino):
+        if record is None or record.version != self._saved.versions.get(ino):
             return False
         return next(self._scratch.scan(records.name_key(ino, b"")), None) is None
 
@@ -85,7 +90,7 @@ class Rebase:
         """Let a file that changed since stand on what was saved of it."""
         scratch = self._scratch
         record = scratch.inode(ino)
-        if record is None or record.version == self._versions[ino]:
+        if record is None or record.version == self._saved.versions[ino]:
             return
         flags = record.flags | (LINK_IN_BASE if node.link is not None else 0)
         kept = tuple(layer for layer in record.layers if layer.number >= self._first_new)
@@ -98,7 +103,7 @@ class Rebase:
             layers=kept,
             xattr_stream=self._xattr_stream(record, node),
         )
-        saved = self._frozen.inode(ino)
+        saved = self._saved.layered.get(ino)
         ops = self._past_at_rest(ino, saved) if saved is not None else []
         scratch.apply([*ops, put(records.inode_key(ino), records.pack_inode(new))])
         scratch.release(ino, dropped)
@@ -135,11 +140,11 @@ class Rebase:
             xattr_stream=self._xattr_stream(record, node),
         )
         ops = [put(records.inode_key(directory), records.pack_inode(new))]
+        names = self._saved.names[directory]
         for place in overlay.removed_names or ():
-            if place.directory == directory and scratch.child(*place) is None:
-                was = self._frozen.child(*place)
-                if was is not None and was != GONE:
-                    ops.append(put(records.name_key(*place), records.pack_number(GONE)))
+            here = place.directory == directory and scratch.child(*place) is None
+            if here and names.get(place.name, GONE) != GONE:
+                ops.append(put(records.name_key(*place), records.pack_number(GONE)))
         scratch.apply(ops)
 
     def _release_names(self, directory: int, names: Iterable[tuple[bytes, int]]) -> None:

@@ -10,7 +10,7 @@ Killed anywhere before 4, the scratch still has everything; a save that fails le
 
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from fossil_fs.content import place_xattrs
@@ -20,7 +20,7 @@ from fossil_fs.node import Node
 from fossil_fs.overlay.core import Overlay
 from fossil_fs.overlay.layers import visible_base
 from fossil_fs.overlay.reading import read_record
-from fossil_fs.overlay.rebase import Rebase
+from fossil_fs.overlay.rebase import Rebase, Saved
 from fossil_fs.overlay.xattrs import all_xattrs
 from fossil_fs.record import is_native, stream_sizes
 from fossil_fs.scratch import records
@@ -42,16 +42,6 @@ STEP: Final = 1 << 20  # bytes of a file taken between two chances for writers
 
 class SaveRunning(SpawngridError):
     """Another save of this mount is not yet done."""
-
-
-@dataclass(slots=True)
-class Saved:
-    """What a save made of the frozen state: nodes by inode, and the version each was made from."""
-
-    nodes: dict[int, Node] = field(default_factory=dict)
-    versions: dict[int, int] = field(default_factory=dict)
-    directories: list[int] = field(default_factory=list)  # parents before their children
-    links: dict[int, int] = field(default_factory=dict)  # number to inode or GONE
 
 
 class Saver:
@@ -89,9 +79,8 @@ class Saver:
         fault("save.frozen")
         try:
             saved, snapshot = await _Build(overlay, frozen).run()
-            await Rebase(overlay, frozen, saved.nodes, saved.versions).run(
-                saved.directories, saved.links, snapshot
-            )
+            frozen.close()
+            await Rebase(overlay, saved).run(snapshot)
             overlay.saves += 1
         finally:
             overlay.removed_names = None
@@ -172,7 +161,8 @@ class _Build:
     async def _directory(self, directory: int) -> None:
         inode = self._record(directory)
         changes: dict[bytes, Node | None] = {}
-        for name, ino in list(self._frozen.children(directory)):
+        self._saved.names[directory] = names = dict(self._frozen.children(directory))
+        for name, ino in names.items():
             changes[name] = None if ino == GONE else self._placed(await self._node(ino), inode)
         overlay = self._overlay
         source, meta = overlay.unpack(inode.content), overlay.unpack(inode.meta)
@@ -215,6 +205,8 @@ class _Build:
         is_dir = stat.S_ISDIR(inode.mode)
         link = inode.link if inode.flags & LINK_IN_BASE or inode.nlink > 1 else -1
         self._saved.versions[ino] = inode.version
+        if inode.layers:
+            self._saved.layered[ino] = inode
         self._saved.nodes[ino] = Node(
             mode=inode.mode,
             uid=inode.uid,

@@ -59,6 +59,17 @@ class Table:
     def root(self) -> Known:
         return self._known[ROOT]
 
+    def path(self, ino: int) -> bytes | None:
+        """Return the way from the root to where an inode was last seen, None if that name is gone."""
+        names: list[bytes] = []
+        while ino != ROOT:
+            known = self._known.get(ino)
+            if known is None or known.gone:
+                return None
+            names.append(known.name)
+            ino = known.parent
+        return b"/".join(reversed(names))
+
     def see(self, ino: int, parent: int, name: bytes) -> Known:
         """Return the entry of an inode that was found under this name; make it if need be."""
         known = self._known.get(ino)

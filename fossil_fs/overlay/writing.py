@@ -56,7 +56,13 @@ class Writer:
                 fills[page] = await self._older(ino, inode, page)
             if self._file(ino).layers != inode.layers:
                 fills.clear()  # cut, saved or begun anew: what was read may not be what is there
-        self._write_layer(ino, offset, data, fills)
+        try:
+            self._write_layer(ino, offset, data, fills)
+        except OSError as error:
+            # no await since `fills` were read: what was deleted lately may still be on the disk
+            if error.errno != ENOSPC or not self._overlay.scratch.make_room():
+                raise
+            self._write_layer(ino, offset, data, fills)
         return len(data)
 
     def _file(self, ino: int) -> Inode:
@@ -163,6 +169,7 @@ class Writer:
             change.apply()
         except OSError:
             if inode.layers[:-1] == old_layers:
+                files.truncate(number, 0)  # a commit may need what it took of a full disk
                 files.condemn([number])
             elif end > inode.size and files.length(number) > inode.size:
                 files.truncate(number, inode.size)
@@ -175,11 +182,13 @@ class Writer:
         top = self._open_layer(inode)
         first, last = offset - offset % PAGE, end + -end % PAGE
         need = last - first + RECORD_ROOM
+        if inode.flags & INLINE:
+            need += INLINE_SIZE_MAX
+        if overlay.scratch.fits(need):  # whatever of it is there already
+            return
         if top is not None and first < inode.size:  # behind the end no page is present
             present = overlay.scratch.files.present(top, first, last)
             need -= sum(b - a for a, b in present)
-        if inode.flags & INLINE:
-            need += INLINE_SIZE_MAX
         if need > RECORD_ROOM:
             overlay.scratch.admit(need)
 
@@ -212,8 +221,11 @@ class Writer:
         """Write `data`, with older content before and behind it where its first and last page need it."""
         end = offset + len(data)
         start, last = offset - offset % PAGE, (end - 1) - (end - 1) % PAGE
-        front = fills.get(start, b"") if self._lies_below(inode, start) else b""
-        back = fills.get(last, b"") if self._lies_below(inode, last) else b""
+        front, back = fills.get(start, b""), fills.get(last, b"")
+        if front and not self._lies_below(inode, start):
+            front = b""  # the page is there by now
+        if back and not self._lies_below(inode, last):
+            back = b""
         before = front[: offset - start].ljust(offset - start, b"\0") if front else b""
         behind = back[end - last :]
         self._overlay.scratch.files.write(number, offset - len(before), before, data, behind)

@@ -282,17 +282,33 @@ class Scratch(Records):
 
         `inline`: in the metadata, whose free pages may be used again.
         """
-        if self._fits(need, inline):
+        if self.fits(need, inline=inline):
             return
         if self.metadata.dirty or self.files.has_condemned():
             self.commit()
-            if self._fits(need, inline):
+            if self.fits(need, inline=inline):
                 return
-        if self.files.wait_for_space() and self._fits(need, inline):
+        if self.files.wait_for_space() and self.fits(need, inline=inline):
             return
-        if self._compact_if_worth(need) and self._fits(need, inline):
+        if self._compact_if_worth(need) and self.fits(need, inline=inline):
             return
         raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    def make_room(self) -> bool:
+        """Give the disk back what waits for the next commit; tell whether there was any."""
+        if not self.files.has_condemned():
+            return False
+        try:
+            self.commit()
+        except OSError:
+            return False
+        self.files.wait_for_space()
+        return True
+
+    def room(self) -> int:
+        """Return the bytes of new data that cap and disk have room for."""
+        below = os.statvfs(self.directory)
+        return max(0, min(self.budget.data_max - self.used(), below.f_bavail * below.f_frsize))
 
     def admit_change(self) -> None:
         """Return if something may be changed that takes no new data, else OSError ENOSPC.
@@ -314,7 +330,8 @@ class Scratch(Records):
             used -= self.metadata.free()
         return used <= self.budget.size - self.budget.headroom // 2
 
-    def _fits(self, need: int, inline: bool) -> bool:
+    def fits(self, need: int, *, inline: bool = False) -> bool:
+        """Tell whether `need` more bytes may be taken right now; see `admit`."""
         allocated = self.files.allocated + self.metadata.allocated()
         if inline and not self._freezes:
             allocated -= self.metadata.free()

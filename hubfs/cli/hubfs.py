@@ -2,14 +2,16 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX, MESSAGE_SIZE_MAX_DEFAULT
+from hubfs.ctl import COMMANDS
+from hubfs.hub import CAPACITY_DEFAULT, MESSAGE_SIZE_MAX, MESSAGE_SIZE_MAX_DEFAULT, Hub
 from hubfs.limit import RATE_MAX
 from hubfs.namespace import HUBS_MAX, Settings
-from lib9.cli import Parser, entry
+from lib9.cli import Parser, entry, table
 from lib9.errors import SpawngridError, UsageError
 from lib9.sizes import parse_duration, parse_size
 
@@ -24,9 +26,13 @@ START_SECONDS_MAX = 20.0  # until the mount answers, or a far one could not be r
 def parser() -> Parser:
     p = Parser(
         "hubfs",
-        description="Mount a directory whose files are hubs: pipes that many read and write.",
+        description="Mount a directory whose files are hubs: pipes that many read and write. Hubs\n"
+        "are made and removed as files are. The file ctl shows how each one is, and\n"
+        "takes commands, as in echo eof log > MNT/ctl:\n\n" + table(COMMANDS),
     )
-    p.add_argument("mount_point", metavar="MNT", help="an empty directory")
+    p.add_argument(
+        "mount_point", metavar="MNT", help="an empty directory; a dead mount there is removed"
+    )
     p.add_argument(
         "-t",
         "--trunc",
@@ -105,23 +111,24 @@ def _address(text: str) -> "Dial":
 
 
 def _address_or_duration(text: str) -> "Dial | float":
-    return _address(text) if "!" in text else parse_duration(text)
+    if "!" in text:
+        return _address(text)
+    try:
+        return parse_duration(text)
+    except UsageError:
+        raise UsageError(f"{text}: neither an address (tcp!HOST!PORT …) nor a time") from None
 
 
 def main(args: argparse.Namespace) -> int:
     from hubfs.options import mount_options
     from lib9.fuse.first import mount_first
+    from lib9.fuse.points import make_ready
 
-    limits = (args.rate, args.gap, args.remote_or_reset)
-    far = not isinstance(args.remote_or_reset, float | None)
-    if far and (args.listen or args.trunc or limits[:2] != (None, None)):
-        raise UsageError("-r ADDR: what holds for these hubs is said where they are")
-    if not 1 <= args.longest <= MESSAGE_SIZE_MAX:
-        raise UsageError(f"-l {args.longest}: a message has 1 to {MESSAGE_SIZE_MAX} bytes")
-    if args.bytes < 1 or args.hubs < 1 or args.rate == 0:
-        raise UsageError("-q, -b and --hubs are at least 1")
+    far = _check(args)
     options = mount_options(args.service, allow_other=args.allow_other, far=far)
     point = os.fsencode(args.mount_point)
+    if make_ready(point):
+        sys.stderr.write(f"hubfs: {args.mount_point}: removed a dead mount\n")
     serving = partial(_serve, args, options)
     if args.foreground:
         from lib9.fuse.attach import attach
@@ -130,6 +137,30 @@ def main(args: argparse.Namespace) -> int:
     else:
         mount_first(point, options, serving, log=_log(args), grace_seconds=START_SECONDS_MAX)
     return 0
+
+
+def _check(args: argparse.Namespace) -> bool:
+    """Raise UsageError for what cannot be meant; tell whether the hubs are elsewhere."""
+    far = not isinstance(args.remote_or_reset, float | None)
+    kept = (args.bytes, args.longest, args.hubs)
+    if far and (
+        (args.listen or args.trunc or (args.rate, args.gap) != (None, None))
+        or kept != (CAPACITY_DEFAULT, MESSAGE_SIZE_MAX_DEFAULT, HUBS_MAX)
+    ):
+        raise UsageError("-r ADDR: what holds for these hubs is said where they are")
+    if not 1 <= args.longest <= MESSAGE_SIZE_MAX:
+        raise UsageError(f"-l {args.longest}: a message has 1 to {MESSAGE_SIZE_MAX} bytes")
+    if args.bytes < 1 or args.hubs < 1 or args.rate == 0:
+        raise UsageError("-q, -b and --hubs are at least 1")
+    if args.gap is not None and args.gap < 0:
+        raise UsageError(f"-i {args.gap}: a gap is not below 0")
+    if not args.service.isprintable():
+        raise UsageError("-s: a name is a line of printable characters")
+    try:
+        Hub(args.bytes)
+    except (OSError, OverflowError):
+        raise UsageError(f"-q {args.bytes}: more than this machine has") from None
+    return far
 
 
 def _log(args: argparse.Namespace) -> bytes:

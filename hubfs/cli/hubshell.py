@@ -3,16 +3,17 @@
 import argparse
 import os
 
-from lib9.cli import Parser, entry
+from hubfs.shell.commands import COMMANDS
+from lib9.cli import Parser, entry, table
 from lib9.places import run_directory
 
 
 def parser() -> Parser:
     p = Parser(
         "hubshell",
-        description="Attach to a shell on hubs: type to it and see what it says; several may at once.\n"
-        "Lines beginning with % are for hubshell itself; %help lists them.\n"
-        "On a shell with a terminal, Ctrl-] asks for one such line.",
+        description="Attach to a shell on hubs: type to it and see what it says; several people may.\n"
+        "Lines beginning with % are for hubshell itself; on a shell with a terminal,\n"
+        "Ctrl-] asks for one such line:\n\n" + table(COMMANDS),
     )
     add_names(p)
     return p.house_options()

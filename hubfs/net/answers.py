@@ -149,7 +149,7 @@ class Answers:
             raise OSError(errno.ENFILE, f"{READERS_MAX} readers of a client are the limit")
         reader = node.hub.attach(session.visitor.name)
         if asked.position != wire.AT_THE_END:
-            reader.position = min(asked.position, node.hub.end)
+            node.hub.seek(reader, asked.position)
         session.add_reader(asked.reader, node, reader)
         return wire.Opened(node.ino, reader.position)
 

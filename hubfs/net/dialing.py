@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import struct
+from typing import Final
 
 import trio
 
@@ -19,28 +20,49 @@ from venti_store import known
 
 log = logging.getLogger("hubfs")
 
+CONNECTIONS_MAX: Final = 768  # a process may have 1024 descriptors by default
+
 # who cannot be told apart: reached by way of loopback or a tunnel that admits only friends
 _PLAIN = frozenset(("read", "append", "create"))
 _CREDENTIALS = struct.Struct("3i")
 
 
-async def serve_listener(
-    service: HubService, dial: Dial, listener: trio.SocketListener, identity: Identity | None
-) -> None:
-    """Serve whoever comes in through `listener`; runs until cancelled."""
+class Door:
+    """Lets in those who dial the hubs of one mount, CONNECTIONS_MAX at a time by all addresses."""
 
-    async def serve(stream: trio.SocketStream) -> None:
+    def __init__(self, service: HubService, identity: Identity | None) -> None:
+        self._service = service
+        self._identity = identity
+        self._room = trio.CapacityLimiter(CONNECTIONS_MAX)
+
+    async def serve(self, dial: Dial, listener: trio.SocketListener) -> None:
+        """Serve whoever comes in through `listener`; runs until cancelled."""
+
+        async def serve(stream: trio.SocketStream) -> None:
+            try:
+                self._room.acquire_nowait()
+            except trio.WouldBlock:
+                log.warning("%s: turned away: %d are here", dial, CONNECTIONS_MAX)
+                await trio.aclose_forcefully(stream)
+                return
+            try:
+                await self._serve(dial, stream)
+            finally:
+                self._room.release()
+
+        await trio.serve_listeners(serve, [listener])
+
+    async def _serve(self, dial: Dial, stream: trio.SocketStream) -> None:
         try:
-            talk, visitor, place = await _let_in(dial, stream, identity)
+            talk, visitor, place = await _let_in(dial, stream, self._identity)
         except (Refused, RemoteProtocolError, BadKey) as error:
             log.warning("%s: turned away: %s", dial, error)
-            return
         except (trio.TooSlowError, trio.BrokenResourceError, OSError) as error:
             log.info("%s: %s", dial, error)
-            return
-        await service.converse(talk, visitor, place)
-
-    await trio.serve_listeners(serve, [listener])
+        except Exception:
+            log.exception("%s: unexpected error", dial)
+        else:
+            await self._service.converse(talk, visitor, place)
 
 
 def admit(key: bytes, service: str) -> Visitor:

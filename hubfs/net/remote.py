@@ -81,6 +81,12 @@ class RemoteOperations(Operations):
         attributes = await self.mknod(parent, name, mode, 0, who)
         return await self.open(attributes.ino, flags, who), attributes
 
+    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
+
+    async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub has one name")
+
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
         made = wire.MakeGroup(parent, _checked(name), stat.S_IMODE(mode & ~who.umask))
         return self._entry(parent, name, await self._told(made))

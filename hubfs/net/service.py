@@ -198,7 +198,7 @@ class _Talk:
                 return
             size = min(asked.size, wire.DATA_SIZE_MAX)
             if asked.position <= hub.end:  # else it was frozen and cut: the reader was moved
-                reader.position = asked.position
+                hub.seek(reader, asked.position)
             while True:
                 await self._service.flow.until_ready(node, reader)
                 async with self._turn:

@@ -73,7 +73,7 @@ class Sessions:
     def resume(self, visitor: Visitor, place: str, name: bytes) -> tuple[Session, bool]:
         """Return the session that this visitor calls `name`, and whether it was there.
 
-        EUSERS when there are SESSIONS_MAX.
+        Where there are SESSIONS_MAX, one that has been away for long gives way; EUSERS if none is.
         """
         key = (visitor.name, name)
         session = self._sessions.get(key)
@@ -81,7 +81,10 @@ class Sessions:
             session.left, session.visitor, session.place = None, visitor, place
             return session, True
         if len(self._sessions) >= SESSIONS_MAX:
-            raise OSError(errno.EUSERS, f"{SESSIONS_MAX} clients are the limit")
+            away = [(s.left, key) for key, s in self._sessions.items() if s.left is not None]
+            if not away:
+                raise OSError(errno.EUSERS, f"{SESSIONS_MAX} clients are the limit")
+            self._forget(min(away)[1])
         session = self._sessions[key] = Session(visitor, place)
         return session, False
 
@@ -89,9 +92,11 @@ class Sessions:
         """End the sessions whose client has not come back in time."""
         for key, session in list(self._sessions.items()):
             if session.left is not None and now - session.left > SESSION_SECONDS:
-                del self._sessions[key]
-                for node, reader in session.readers.values():
-                    self._flow.detach(node, reader)
+                self._forget(key)
+
+    def _forget(self, key: tuple[str, bytes]) -> None:
+        for node, reader in self._sessions.pop(key).readers.values():
+            self._flow.detach(node, reader)
 
     def lines(self) -> list[str]:
         """Return the lines of the status."""

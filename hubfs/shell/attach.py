@@ -3,13 +3,25 @@
 import subprocess
 import sys
 
-from hubfs.errors import NoSuchHub
+from hubfs.errors import MountGone, NoSuchHub
 from hubfs.shell.client import Client
-from hubfs.shell.hubs import ShellHubs
+from hubfs.shell.hubs import ShellHubs, is_gone
 
 
 def attach(mount: str, shell: str) -> None:
-    """Attach to a shell of a hub mount until the user leaves; NoSuchHub if it does not run."""
+    """Attach to a shell of a hub mount until the user leaves.
+
+    NoSuchHub if it does not run, MountGone when the mount ends.
+    """
+    try:
+        _attach(mount, shell)
+    except OSError as error:
+        if is_gone(error):
+            raise MountGone(f"{mount}: the hub mount has ended") from None
+        raise
+
+
+def _attach(mount: str, shell: str) -> None:
     name: str | None = shell
     typed = b""
     while name is not None:

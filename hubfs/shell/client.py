@@ -6,6 +6,7 @@ Ctrl-] asks for one such line.
 
 import os
 import select
+import shlex
 import signal
 import termios
 import time
@@ -13,26 +14,17 @@ import tty
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hubfs.shell.hubs import ShellHubs, open_reader, write_all
+from hubfs.errors import BadCommand
+from hubfs.shell.commands import COMMANDS, CTL_WORDS
+from hubfs.shell.hubs import MOUNT_VARIABLE, ShellHubs, open_reader, write_all
+from hubfs.shell.past import without_questions
+from lib9.cli import table
 
 ESCAPE = b"\x1d"  # Ctrl-]
 DELAY_MS_MAX = 60_000
 REMOTE_SECONDS_MAX = 5.0  # for a new shell to appear
 QUIET_MS = 500  # after the end of a script on standard input: so long without output, and we leave
 _CHUNK = 64 << 10
-
-HELP = """\
-%detach              leave; the shell goes on
-%attach NAME         go to another shell of this mount
-%remote NAME         start a shell beside the attached one, where that runs, and go to it
-%local NAME          start a shell here, and go to it
-%in MS %out MS %err MS   wait before passing on input, output, errors
-%eof %freeze %melt %fear %calm %trunc %notrunc   tell ctl about the shell's input
-%list                the files of this mount
-%status              where you are
-%quit                end the whole hub mount
-"""
-_CTL_WORDS = {"eof", "freeze", "melt", "fear", "calm", "trunc", "notrunc"}
 
 
 @dataclass(slots=True)
@@ -59,12 +51,15 @@ class Client:
     delays_ms: dict[str, int] = field(default_factory=lambda: {"in": 0, "out": 0, "err": 0})
     _next: Next | None = None
     _line: bytes = b""
+    _past_left: int = 0  # bytes to come that were said before this client came, if questions matter
+    _begun: bytes = b""  # of a sequence in them
     _script_ended: bool = False
 
     def run(self) -> Next:
         """Pass bytes until the shell ends or the user leaves; tell what is to follow."""
         raw = self.hubs.on_terminal() and os.isatty(self.keyboard)
         sources = {open_reader(self.hubs.output): ("out", self.screen)}
+        self._past_left = self.hubs.past_size() if raw else 0
         if not self.hubs.on_terminal():
             sources[open_reader(self.hubs.errors)] = ("err", self.complaints)
         before = termios.tcgetattr(self.keyboard) if raw else None
@@ -165,21 +160,29 @@ class Client:
         if not data:
             return os.fstat(descriptor).st_nlink > 0
         time.sleep(self.delays_ms[name] / 1000)
-        view = memoryview(data)
+        view = memoryview(self._answerable(data))
         while view:
             view = view[os.write(screen, view) :]
         return True
 
+    def _answerable(self, data: bytes) -> bytes:
+        """Return what the shell said without the questions that were answered long ago."""
+        if self._past_left <= 0:
+            return data
+        self._past_left -= len(data)
+        shown, self._begun = without_questions(self._begun + data)
+        return shown if self._past_left > 0 else shown + self._begun
+
     def command(self, text: str) -> bool:
         """Carry out one `%` line; False (after the list of commands) if it is none."""
         word, *rest = text.split() or [""]
-        if word in _CTL_WORDS and not rest:
+        if word in CTL_WORDS and not rest:
             self.hubs.tell(f"{word} {self.hubs.name}0")
         elif word in self.delays_ms and len(rest) == 1 and rest[0].isdigit():
             self.delays_ms[word] = min(int(rest[0]), DELAY_MS_MAX)
         elif word == "detach" and not rest:
             self._next = Next(None)
-        elif word in ("attach", "local", "remote") and len(rest) == 1 and "/" not in rest[0]:
+        elif word in ("attach", "local", "remote") and len(rest) == 1:
             self._go(word, rest[0])
         elif word == "list" and not rest:
             self._say("\n".join(sorted(os.listdir(self.hubs.mount))))
@@ -190,21 +193,26 @@ class Client:
             self.hubs.tell("quit")
             self._next = Next(None)
         else:
-            self._say(HELP.rstrip())
+            self._say(table(COMMANDS))
             return False
         return True
 
     def _go(self, word: str, name: str) -> None:
-        there = ShellHubs(self.hubs.mount, name)
+        try:
+            there = ShellHubs(self.hubs.mount, name)
+        except BadCommand as error:
+            self._say(str(error))
+            return
         if word == "remote" and not there.exist():
-            self._send(f"hub -b {self.hubs.mount} {name}\n".encode())
+            # the mount may be called otherwise there
+            self._send(f'hub -b "${MOUNT_VARIABLE}" {shlex.quote(name)}\n'.encode())
             deadline = time.monotonic() + REMOTE_SECONDS_MAX
             while not there.exist() and time.monotonic() < deadline:
                 time.sleep(0.02)
         if word != "local" and not there.exist():
             self._say(f"no shell {name} here")
             return
-        self._next = Next(name, make_here=word == "local")
+        self._next = Next(name, make_here=not there.exist())
 
     def _say(self, text: str) -> None:
         os.write(self.complaints, text.replace("\n", "\r\n").encode() + b"\r\n")

@@ -12,7 +12,7 @@ import termios
 import threading
 from collections.abc import Callable, Sequence
 
-from hubfs.shell.hubs import NOTE_SIZE_MAX, ShellHubs, open_reader
+from hubfs.shell.hubs import MOUNT_VARIABLE, NOTE_SIZE_MAX, ShellHubs, open_reader
 
 _CHUNK = 64 << 10
 
@@ -29,7 +29,7 @@ def run_on_hubs(hubs: ShellHubs, command: Sequence[str]) -> int:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env={**os.environ, "PS1": f"{hubs.name}; "},
+            env={**os.environ, **_own_variables(hubs), "PS1": f"{hubs.name}; "},
             start_new_session=True,
         )
 
@@ -48,7 +48,7 @@ def run_on_terminal(hubs: ShellHubs, command: Sequence[str]) -> int:
     pid, master = pty.fork()
     if pid == 0:
         try:
-            os.execvp(command[0], list(command))
+            os.execvpe(command[0], list(command), {**os.environ, **_own_variables(hubs)})
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
         finally:
@@ -63,6 +63,10 @@ def run_on_terminal(hubs: ShellHubs, command: Sequence[str]) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         hubs.remove()
+
+
+def _own_variables(hubs: ShellHubs) -> dict[str, str]:
+    return {MOUNT_VARIABLE: hubs.mount}
 
 
 def _interrupt(master: int) -> None:
@@ -167,7 +171,7 @@ def main(mount: str, name: str, *, terminal: bool) -> int:
     hubs = ShellHubs(mount, name)
     if terminal:
         return run_on_terminal(hubs, [os.environ.get("SHELL") or "/bin/sh"])
-    return run_on_hubs(hubs, ["/bin/sh", "-i"])
+    return run_on_hubs(hubs, ["/bin/sh", "+m", "-i"])  # without a terminal there is no job control
 
 
 if __name__ == "__main__":

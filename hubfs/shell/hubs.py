@@ -1,10 +1,14 @@
 """The hubs of one shell on a hub mount: their names, and how they are opened."""
 
+import errno
 import os
 import time
 from dataclasses import dataclass
 
+from hubfs.errors import BadCommand
+
 HOST_SECONDS_MAX = 5.0  # for a new shell to read its input
+MOUNT_VARIABLE = "HUB_MOUNT"  # where its hubs are, in the environment of a shell on hubs
 NOTE_SIZE_MAX = 256  # bytes in one message to the host
 
 
@@ -17,6 +21,12 @@ class ShellHubs:
 
     mount: str
     name: str
+
+    def __post_init__(self) -> None:
+        """BadCommand unless it is a name, or that of a group and one in it."""
+        words = self.name.split("/")
+        if len(words) > 2 or not all(words) or {".", ".."} & set(words):
+            raise BadCommand(f"{self.name!r}: not a name for a shell")
 
     @property
     def input(self) -> str:
@@ -45,16 +55,22 @@ class ShellHubs:
     def is_hosted(self, seconds: float = HOST_SECONDS_MAX) -> bool:
         """Tell whether somebody reads this shell's input; a host that begins has `seconds` for it."""
         deadline = time.monotonic() + seconds
-        while True:
-            with open(self.ctl, "rb", buffering=0) as ctl:
-                status = ctl.read(1 << 20)
-            for line in status.splitlines():
-                words = line.split()
-                if words[:1] == [os.fsencode(f"{self.name}0:")] and words[4] != b"0":
-                    return True
+        while self._status(f"{self.name}0")[3:4] in ([], ["0"]):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
+        return True
+
+    def past_size(self) -> int:
+        """Return how many bytes of the shell's output somebody is shown who begins to read it now."""
+        words = self._status(f"{self.name}1")
+        return int(words[1]) if words and "trunc" not in words else 0
+
+    def _status(self, hub: str) -> list[str]:
+        """Return the words of the status that follow a hub's name; none if it is not there."""
+        with open(self.ctl, encoding="utf-8", errors="replace") as ctl:
+            words = [line.split() for line in ctl]
+        return next((rest for first, *rest in words if first == f"{hub}:"), [])
 
     def on_terminal(self) -> bool:
         return not os.path.exists(self.errors)
@@ -90,6 +106,11 @@ def write_all(path: str, data: bytes) -> None:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def is_gone(error: OSError) -> bool:
+    """Tell whether this error means that the hub mount has ended."""
+    return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def open_reader(path: str) -> int:

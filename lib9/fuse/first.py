@@ -41,19 +41,22 @@ def mount_first(
     Returns when the daemon is ready or `grace_seconds` are over, whichever is first; until then a
     failure of the daemon is raised here as DaemonFailed, with its exit status. Whenever the daemon
     fails, the mount goes away: what waits for it gets an error. Afterwards only `log` says why.
+    MountFailed; OSError if nothing can be written to `log`.
     """
-    attached = attach(mountpoint, options)
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        child = os.fork()
-    except OSError as error:
-        mounts.unmount(attached.point, lazy=True)
-        raise MountFailed(f"cannot fork: {error.strerror}") from None
-    if child == 0:
-        os.close(reader)
-        _be_daemon(attached, daemon, log, writer)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    with os.fdopen(os.open(log, flags, 0o600), "wb", buffering=0) as said:
+        attached = attach(mountpoint, options)
+        reader, writer = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            child = os.fork()
+        except OSError as error:
+            mounts.unmount(attached.point, lazy=True)
+            raise MountFailed(f"cannot fork: {error.strerror}") from None
+        if child == 0:
+            os.close(reader)
+            _be_daemon(attached, daemon, said.fileno(), writer)
     os.close(writer)
     os.close(attached.descriptor)
     try:
@@ -77,12 +80,12 @@ def _wait(reader: int, seconds: float, point: bytes) -> None:
     raise DaemonFailed(f"{os.fsdecode(point)}: {why}", Exit(int(status)))
 
 
-def _be_daemon(attached: Attached, daemon: Daemon, log: bytes, writer: int) -> NoReturn:
+def _be_daemon(attached: Attached, daemon: Daemon, said: int, writer: int) -> NoReturn:
     """Run in the child; never return into the command's code."""
     status = 1
     try:
         os.setsid()
-        _redirect(log)
+        _redirect(said)
         status = _serve(attached, daemon, writer)
     finally:
         sys.stdout.flush()
@@ -130,9 +133,8 @@ def _say(writer: int, message: bytes) -> None:
         return
 
 
-def _redirect(log: bytes) -> None:
+def _redirect(said: int) -> None:
     nothing = os.open("/dev/null", os.O_RDWR)
-    said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for source, target in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(source, target)
     os.close(nothing)

@@ -157,21 +157,12 @@ async def _session(
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
         stack.callback(pyfuse3.close, unmount=False)
         bridge = None if stock else _working_shim()
-        if bridge is not None:
-            served.engine = "shim"
-            stack.callback(bridge.deactivate)
-            stack.callback(setattr, pyfuse3, "trio", trio)
-            raw = RawHandlers(
-                operations,
-                options,
-                bridge,
-                milestones.gone.set,
-                served.interrupts,
-                served.gate,
-                served.latencies,
-            )
-            _use_shim(stack, bridge, handlers, raw, options, milestones)
+        if bridge is not None and (
+            used := _use_shim(bridge, handlers, operations, options, milestones, served)
+        ):
+            stack.push(used)
             os.set_blocking(attached.descriptor, False)
+            served.engine = "shim"
         yield served
 
 
@@ -187,6 +178,39 @@ def _working_shim() -> ModuleType | None:
 
 
 def _use_shim(
+    bridge: ModuleType,
+    handlers: StockHandlers,
+    operations: Operations,
+    options: MountOptions,
+    milestones: _Milestones,
+    served: Served,
+) -> ExitStack | None:
+    """Put the shim to work; return what ends that. None: it was built from other sources than these."""
+    raw = RawHandlers(
+        operations,
+        options,
+        bridge,
+        milestones.gone.set,
+        served.interrupts,
+        served.gate,
+        served.latencies,
+    )
+    with ExitStack() as stack:
+        stack.callback(bridge.deactivate)
+        stack.callback(setattr, pyfuse3, "trio", trio)
+        try:
+            _activate(stack, bridge, handlers, raw, options, milestones)
+        except (AttributeError, TypeError) as error:
+            _log.warning(
+                "engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
+                "build it anew: %s",
+                error,
+            )
+            return None
+        return stack.pop_all()
+
+
+def _activate(
     stack: ExitStack,
     bridge: ModuleType,
     handlers: StockHandlers,
@@ -200,12 +224,12 @@ def _use_shim(
 
     bridge.activate(on_init, raw.interrupt, raw.forget, raw.wait, raw.fail, Caller)
     raw.register()
-    handlers.forget = bridge.take  # type: ignore[method-assign]
     follower = Follower()
     if options.follow:
         bridge.watch(follower.decide)
     stack.callback(follower.end)
     pyfuse3.trio = LoopTrio(bridge.serve, follower)  # type: ignore[attr-defined]
+    handlers.forget = bridge.take  # type: ignore[method-assign]
 
 
 async def _leave(point: bytes, ended: trio.Event) -> None:

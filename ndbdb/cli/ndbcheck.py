@@ -6,7 +6,8 @@ import os
 from lib9.cli import Parser, entry, print_json
 from lib9.errors import Exit
 from lib9.telling import printable
-from ndbdb.database import DEFAULT_FILE, Database
+from ndbdb.database import Database
+from ndbdb.seek import DEFAULT_FILE
 
 
 def parser() -> Parser:

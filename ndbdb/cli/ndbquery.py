@@ -4,8 +4,9 @@ import argparse
 import sys
 
 from lib9.cli import Parser, entry, print_json
-from ndbdb.database import DEFAULT_FILE, Database
+from ndbdb.database import Database
 from ndbdb.query import Match, lookup
+from ndbdb.seek import DEFAULT_FILE
 
 
 def parser() -> Parser:

@@ -91,18 +91,16 @@ async def _serve(args: argparse.Namespace) -> None:
     store = LmdbStore(address)
     try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            rescan: frozenset[tuple[str, str]] = frozenset()
             ended = False
             while not ended:
                 daemon = Daemon(store, info, SignedNames(NodeTrust(peers_file=args.peers)))
                 peers = _peers(args)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(daemon.run, peers, socket, _started, rescan)
+                    nursery.start_soon(daemon.run, peers, socket, _started)
                     number = await anext(signals)
                     ended = number != signal.SIGHUP
                     supervision.notify(os.environ, "STOPPING=1" if ended else "RELOADING=1")
                     nursery.cancel_scope.cancel()
-                rescan = daemon.refused()
     finally:
         await store.aclose()
         with suppress(FileNotFoundError):
@@ -162,8 +160,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
         parts.append(f"asked for everything again {k['rescans']} times" if k["rescans"] else "")
         parts.append(k["failure"])
         lines.append("; ".join(filter(None, parts)))
+        lines += [f"{k['peer']}: refused, the last: {why}" for why in k["refusals"][-1:]]
     waiting = [name for name in found["names"] if name["state"] != "complete"]
-    return lines + [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
+    lines += [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
+    more = found["names_waiting"] - len(waiting)
+    return lines + ([f"and {more:,} other names that wait"] if more else [])
 
 
 run = entry(parser, main)

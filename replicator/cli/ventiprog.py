@@ -127,10 +127,12 @@ async def _step(
                 if not roots:
                     raise UsageError(f"{peer}: a classic venti has no log: say --root SCORE")
                 return await copy_roots(source, sink, roots, show)
-            judge = Judge(sink.store, SignedNames(NodeTrust())) if pull else Honest()
+            names = SignedNames(NodeTrust())
+            judge = Judge(sink.store, names) if pull else Honest()
             outcome = await follow_once(
-                way, source, sink, info, judge, rescan=args.rescan, on_change=show
-            )
+                way, source, sink, info, judge, rescan=args.rescan,
+                accepts=names.accepts() if pull else "", on_change=show,
+            )  # fmt: skip
             if pull and isinstance(here, LmdbStore):
                 book = open_book(here, address)
                 await book.take([bytes(record.data) for record in outcome.waiting])

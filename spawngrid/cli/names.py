@@ -278,7 +278,10 @@ def _own(args: argparse.Namespace) -> NamesHere:
 
     here = _here(args)
     if not here.find(args.name).nonce:
-        raise UsageError(f"{args.name}: on this machine only: edit {here.local.file}")
+        raise UsageError(
+            f"{args.name}: yours alone, in {here.local.file}: edit that, or make it a signed one"
+            " (`grid key new`, `grid names import FILE`)"
+        )
     return here
 
 

@@ -29,14 +29,17 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What `grid user add` prints: whom to dial, who that must be, and the secret to show."""
+    """What `grid user add` prints: whom to dial, who that must be, and the secret to show.
+
+    As text it is one word in any shell: commas stand for the exclamation marks of the address.
+    """
 
     dial: str
     public: bytes
     secret: str
 
     def __str__(self) -> str:
-        return f"{self.dial}/{self.public.hex()}/{self.secret}"
+        return f"{self.dial.replace('!', ',')}/{self.public.hex()}/{self.secret}"
 
 
 def parse_token(text: str) -> Token:
@@ -49,7 +52,7 @@ def parse_token(text: str) -> Token:
         raise UsageError("this is no token (grid user add prints them)") from None
     if not secret.isalnum() or len(text) > TOKEN_SIZE_MAX:
         raise UsageError("this is no token (grid user add prints them)")
-    return Token(dial, public, secret)
+    return Token(dial.replace(",", "!"), public, secret)
 
 
 def ndb_file() -> str:

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.kit.hubs import daemon_of, hub_mount
 
 PIPE = "kernel pipe"
 READERS = 100
+STALLED = 1000
 
 # a process that reads a file in large pieces until it has had so many bytes
 _READ = (
@@ -35,7 +37,7 @@ def run(ctx: Context) -> Iterable[Row]:
             yield _many(ctx, hubs)
         with hub_mount(scratch / "idle") as hubs:
             yield _idle(ctx, hubs)
-            yield _stalled(ctx, hubs)
+            yield from _stalled(ctx, hubs)
         with hub_mount(scratch / "shell") as hubs:
             yield _shell(ctx, hubs, scratch)
 
@@ -253,6 +255,7 @@ def _blocked(hubs: Path, name: str, count: int) -> Iterator[None]:
         yield
         (hubs / name).write_bytes(b"x")
         assert fan.wait(60) == 0
+    (hubs / name).unlink()  # what it keeps would end the next readers at once
 
 
 def _idle(ctx: Context, hubs: Path) -> Row:
@@ -270,24 +273,85 @@ def _idle(ctx: Context, hubs: Path) -> Row:
     )
 
 
-def _stalled(ctx: Context, hubs: Path) -> Row:
-    """A writer's rate with 1,000 open files that never read, as a share of that with none."""
-    count = ctx.size(10_000, 500)
-    shares = []
-    for _ in range(ctx.runs):
-        (hubs / "stalled").touch()
-        alone = _write_rate(hubs / "stalled", count)
-        stalled = [os.open(hubs / "stalled", os.O_RDONLY) for _ in range(1000)]
-        shares.append(_write_rate(hubs / "stalled", count) / alone * 100)
-        for descriptor in stalled:
+def _stalled(ctx: Context, hubs: Path) -> Iterable[Row]:
+    """What a writer keeps of its rate beside readers that do not read, and what those cost the daemon.
+
+    They are open files that never read, or processes that were stopped in a read.
+    """
+    daemon = daemon_of(hubs)
+    for name, stalling in (("never read", _never_reading), ("stopped in a read", _stopped)):
+        for fear in (False, True):
+            hub, free = hubs / "stalled", hubs / "free"
+            hub.touch()
+            free.touch()
+            before = _anonymous_mib(daemon)
+            with stalling(hubs, hub.name, STALLED):
+                _lap(hub, free)
+                (hubs / "ctl").write_text("fear" if fear else "calm")
+                shares = [_share(hub, free, ctx.size(10_000, 500)) for _ in range(ctx.runs)]
+                (hubs / "ctl").write_text("calm")
+                grown = _anonymous_mib(daemon) - before
+            hub.unlink()
+            free.unlink()
+            label = f"hub: {STALLED} readers, {name}"
+            if not fear:
+                yield Row(f"{label}: memory", "MiB", [grown], target=20, flags="RssAnon")
+            yield Row(
+                f"{label}: writer's rate",
+                "% of that with none",
+                shares,
+                better="higher",
+                target=80,
+                flags="fear" if fear else "",
+            )
+
+
+@contextmanager
+def _never_reading(hubs: Path, name: str, count: int) -> Iterator[None]:
+    opened = [os.open(hubs / name, os.O_RDONLY) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for descriptor in opened:
             os.close(descriptor)
-    return Row(
-        "hub: writer's rate with 1,000 stalled readers", "% of that with none", shares,
-        better="higher", target=80,
-    )  # fmt: skip
 
 
-def _write_rate(path: Path, count: int) -> float:
+@contextmanager
+def _stopped(hubs: Path, name: str, count: int) -> Iterator[None]:
+    words = [sys.executable, "-c", _FAN, str(hubs / name), str(count), str(1 << 40)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as fan:
+        try:
+            _until(lambda: _status(hubs, name)[4] == str(count))
+            fan.send_signal(signal.SIGSTOP)
+            yield
+        finally:
+            fan.kill()
+
+
+def _anonymous_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:")) / 1024
+
+
+def _lap(*hubs: Path) -> None:
+    """Write more than a hub keeps: who does not read is lapped then."""
+    for hub in hubs:
+        _write_seconds(hub, 1000)
+
+
+def _share(hub: Path, free: Path, count: int) -> float:
+    """Return the rate of writes into `hub` in percent of that into `free`.
+
+    Both take turns of a few milliseconds, so that whatever else the machine does meets both.
+    """
+    seconds = {hub: 0.0, free: 0.0}
+    for turn in range(100):
+        for target in (hub, free) if turn % 2 else (free, hub):
+            seconds[target] += _write_seconds(target, count // 100)
+    return seconds[free] / seconds[hub] * 100
+
+
+def _write_seconds(path: Path, count: int) -> float:
     writer = os.open(path, os.O_WRONLY | os.O_APPEND)
     data = bytes(1000)
     began = time.perf_counter()
@@ -295,7 +359,7 @@ def _write_rate(path: Path, count: int) -> float:
         os.write(writer, data)
     seconds = time.perf_counter() - began
     os.close(writer)
-    return count / seconds
+    return seconds
 
 
 def _shell(ctx: Context, hubs: Path, scratch: Path) -> Row:

@@ -105,7 +105,7 @@ def test_bash_completes_subcommands_options_and_choices() -> None:
     command = sample()
     assert complete(command, "") == {"init", "read"}
     assert complete(command, "i") == {"init"}
-    assert complete(command, "-") == {"-h", "--help", "-v", "--verbose", "--debug"}
+    assert complete(command, "-") == {"-h", "--help", "--version", "-v", "--verbose", "--debug"}
     assert complete(command, "init", "--h") == {"--help", "--hash"}
     assert complete(command, "-v", "init", "--hash", "") == {"blake3", "sha1"}
     assert complete(command, "read", "--size", "") == set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fossil_fs.scratch.budget import SIZE_MIN
 from fossil_fs.scratch.scratch import Scratch
 from tests.fossil_fs.drive import (
     ME,
@@ -185,6 +186,28 @@ async def test_no_space_is_an_error_and_nothing_is_lost(store: MemoryStore, tmp_
     await fill(40_000)
     assert all([await fs.read(name) == data for name, data in written.items()])
     assert isinstance(fs.fs.overlay.scratch, Scratch)
+    fs.close()
+
+
+async def test_a_save_of_many_small_files_stays_below_the_cap(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    place = new_scratch(tmp_path, store, await empty_root(store), SIZE_MIN)
+    fs = await Driver.open(store, place)
+    for number in range(6000):  # each save's step finds its names all over the metadata
+        await fs.put(f"{number * 7919 % 6000}", b"x")
+    scratch = fs.fs.overlay.scratch
+    commit, used = scratch.commit, []
+
+    def measured() -> None:
+        commit()
+        used.append(scratch.used())
+
+    scratch.commit = measured  # type: ignore[method-assign]
+    await fs.save()
+    assert len(used) > 5
+    assert max(used) <= SIZE_MIN
+    await fs.put("more", bytes(1 << 20))
     fs.close()
 
 

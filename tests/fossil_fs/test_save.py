@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from lib9 import faults
-from tests.fossil_fs.drive import Driver, empty_root, new_scratch
+from tests.fossil_fs.drive import ME, Driver, empty_root, fails, new_scratch
 from venti_store.errors import NoSuchBlock, StoreFull
 from venti_store.interfaces import Block, Key
 from venti_store.score import Score
@@ -187,6 +187,28 @@ async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -
             await fs.unlink(name)
         await fs.save()
         assert fs.fs.overlay.scratch.is_clean
+        fs.close()
+    finally:
+        await trio.run_process(["umount", "-l", str(small)])
+
+
+@pytest.mark.root
+async def test_what_is_deleted_makes_room_on_a_full_disk_at_once(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    await trio.run_process(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(small)])
+    try:
+        store = MemoryStore()
+        score = await empty_root(store)
+        fs = await Driver.open(store, new_scratch(small, store, score, 64 << 20))
+        assert (await fs.fs.statfs(ME)).blocks_available * 4096 <= 24 << 20
+        await fs.put("old", bytes(16 << 20))
+        await fs.create("new")
+        await fails(errno.ENOSPC, fs.write("new", 0, bytes(12 << 20)))
+        await fs.unlink("old")
+        fs.drop_caches()
+        await fs.write("new", 0, bytes(12 << 20))
+        assert await fs.read("new") == bytes(12 << 20)
         fs.close()
     finally:
         await trio.run_process(["umount", "-l", str(small)])

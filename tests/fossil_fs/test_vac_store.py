@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fossil_fs.ingest.archive import archive
+from fossil_fs.ingest.exchange import START
 from fossil_fs.ingest.options import Options
 from fossil_fs.ingest.report import Report
 from fossil_fs.ingest.workers import START_FILES, WorkerLost, _Worker
@@ -81,6 +82,23 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_word(
         archive(store, [os.fsencode(many)], Options(readers=2), Report(), address=path)
     run_now(store.aclose())
     numbers_are_dense(tmp_path / "store")
+
+
+def test_a_worker_that_is_lost_while_it_syncs_fails_the_sync(many: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "store")
+    create(path, BLAKE3)
+    worker = _Worker((START, path, BLAKE3.name, 65536))
+    try:
+        worker._process.send_signal(signal.SIGSTOP)
+        asked = worker.sync()
+        worker._process.kill()
+        with pytest.raises(WorkerLost, match="ended"):
+            asked.result(60)
+        worker._thread.join(60)
+        with pytest.raises(WorkerLost, match="ended"):
+            worker.sync().result(60)
+    finally:
+        worker.close()
 
 
 def test_an_error_of_the_store_in_a_worker_is_the_runs_error(

@@ -45,6 +45,7 @@ def test_elsewhere_only_the_summary_and_the_score(tree: Path) -> None:
     assert summary.startswith("30 files in 31 directories")
     assert "\x1b" not in done.stderr
     assert len(done.stdout.splitlines()) == 1
+    assert run("vac", tree / "d0").stderr.startswith("1 file in 1 directory, ")
     quiet = run("vac", "-q", tree)
     assert (quiet.stderr, quiet.stdout) == ("", done.stdout)
 

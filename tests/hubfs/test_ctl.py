@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hubfs.ctl import run_command, status_text
 from hubfs.errors import BadCommand, NoSuchHub
 from hubfs.hub import Hub
-from hubfs.namespace import Namespace, Node
+from hubfs.namespace import GROUPS_MAX, Namespace, Node
 
 
 def names(*hubs: str) -> Namespace:
@@ -94,7 +94,20 @@ def test_an_unknown_command_changes_nothing(text: bytes) -> None:
     before = status_text(space, "s")
     with pytest.raises(BadCommand):
         run_command(space, b"fear\n" + text)
+    *same, refused = status_text(space, "s").decode().splitlines(keepends=True)
+    assert "".join(same).encode() == before
+    assert refused.startswith("last command refused: ")
+    run_command(space, b"calm")
     assert status_text(space, "s") == before
+
+
+def test_what_was_refused_is_shown_in_characters_that_do_nothing_to_a_terminal() -> None:
+    space = names()
+    with pytest.raises(NoSuchHub):
+        run_command(space, b"eof \x1b[2Jx" + b"y" * 1000)
+    *_, refused = status_text(space, "s").decode().splitlines()
+    assert refused.startswith("last command refused: ?[2Jxyyy")
+    assert len(refused) < 250
 
 
 def test_a_hub_that_is_not_there() -> None:
@@ -158,6 +171,11 @@ def test_names() -> None:
         (lambda: space.create(space.root, b"ctl", 0o644, 0, 0, 0), errno.EEXIST),
         (lambda: space.create(space.root, b"n" * 256, 0o644, 0, 0, 0), errno.ENAMETOOLONG),
         (lambda: space.create(space.root, b"a\nb", 0o644, 0, 0, 0), errno.EINVAL),
+        (lambda: space.create(space.root, b"a b", 0o644, 0, 0, 0), errno.EINVAL),
+        (lambda: space.create(space.root, b"a\x1b[2J", 0o644, 0, 0, 0), errno.EINVAL),
+        (lambda: space.create(space.root, "a\u2028b".encode(), 0o644, 0, 0, 0), errno.EINVAL),
+        (lambda: space.create(space.root, b"\xff", 0o644, 0, 0, 0), errno.EINVAL),
+        (lambda: space.rename(space.root, b"a", group, b"a b", 0), errno.EINVAL),
         (lambda: space.remove(space.root, b"ctl", 0), errno.EPERM),
         (lambda: space.remove(space.root, b"nosuch", 0), errno.ENOENT),
         (lambda: space.remove(space.root, b"g", 0), errno.EISDIR),
@@ -187,3 +205,19 @@ def test_the_number_of_hubs_is_bounded() -> None:
         space.create(space.root, b"%d" % n, 0o644, 0, 0, 0)
     with _raises(errno.ENOSPC):
         space.create(space.root, b"x", 0o644, 0, 0, 0)
+    space.remove(space.root, b"1", 0)
+    space.create(space.root, b"x", 0o644, 0, 0, 0)
+    for n in range(GROUPS_MAX):
+        space.make_group(space.root, b"g%d" % n, 0o755, 0, 0, 0)
+    with _raises(errno.ENOSPC):
+        space.make_group(space.root, b"g", 0o755, 0, 0, 0)
+    space.remove_group(space.root, b"g7", 0)
+    space.make_group(space.root, b"g", 0o755, 0, 0, 0)
+
+
+def test_a_hub_is_found_by_the_name_that_people_use() -> None:
+    space = names("a", "g/x", "g/größe")
+    assert [space.find(path).path() for path in ("a", "g/x", "g/größe")] == ["a", "g/x", "g/größe"]
+    for path in ("", "g", "ctl", "x", "g/", "/a", "a/x", "g/x/y"):
+        with pytest.raises(NoSuchHub):
+            space.find(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hubfs import ctl, hub, namespace, operations, options
-from hubfs.net import link, sessions, wire
+from hubfs.net import dialing, link, sessions, wire
 from tests.hubfs.test_ctl import names
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/hubs.md").read_text()
@@ -42,6 +42,9 @@ def test_limits() -> None:
         namespace.GROUPS_MAX,
         operations.HANDLES_MAX,
         options.READERS_MAX,
+        dialing.CONNECTIONS_MAX,
+        sessions.SESSIONS_MAX,
+        hub.FEAR_LAG_MAX,
     ):
         assert f"{number}" in PAGE
     assert f"{sessions.SESSION_SECONDS:.0f} seconds" in PAGE

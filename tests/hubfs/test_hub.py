@@ -146,6 +146,84 @@ def test_fear_holds_writers_while_a_reader_lags() -> None:
     assert not hub.holds_writers()
 
 
+class Counted(dict[int, Reader]):
+    """Readers, and how often all of them were looked at."""
+
+    looks = 0
+
+    def values(self):  # type: ignore[override]
+        self.looks += 1
+        return super().values()
+
+
+def test_fear_does_not_look_at_every_reader_at_every_write() -> None:
+    hub = Hub(fear=True)
+    hub.readers = counted = Counted()
+    for _ in range(1000):
+        hub.attach()
+    for _ in range(1000):  # until all are lapped
+        hub.write(bytes(1000))
+    reader = hub.attach()
+    hub.read(reader, hub.capacity)
+    counted.looks = 0
+    for _ in range(1000):
+        assert not hub.holds_writers()
+        hub.write(bytes(1000))
+        hub.read(reader, 1000)
+    assert counted.looks < 20
+
+
+_STEP = st.one_of(
+    st.tuples(st.just("write"), st.integers(0, 10)),
+    st.tuples(st.just("attach"), st.booleans()),
+    st.tuples(st.just("detach"), st.integers(0, 9)),
+    st.tuples(st.just("read"), st.integers(0, 9)),
+    st.tuples(st.just("seek"), st.integers(0, 9), st.integers(0, 25)),
+    st.tuples(st.just("cut"), st.integers(0, 20)),
+    st.tuples(st.just("clear")),
+)
+
+
+@given(st.lists(_STEP, max_size=80))
+def test_fear_holds_writers_for_a_reader_that_lags_and_was_not_lapped(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    hub = Hub(capacity=20, fear=True)
+    readers: list[Reader] = []
+    for word, *more in steps:
+        match word:
+            case "write":
+                hub.write(bytes(more[0]))
+            case "attach":
+                hub.only_new = bool(more[0])
+                readers.append(hub.attach())
+            case "cut":
+                hub.resize_frozen(more[0])
+            case "clear":
+                hub.clear()
+            case _ if not readers:
+                continue
+            case "detach":
+                hub.detach(readers.pop(more[0] % len(readers)))
+            case "read":
+                hub.read(readers[more[0] % len(readers)], 7)
+            case "seek":
+                hub.seek(readers[more[0] % len(readers)], max(0, hub.end - more[1]))
+        lagging = [r for r in readers if hub.start <= r.position < hub.end - 10]
+        assert hub.holds_writers() is bool(lagging)
+
+
+def test_an_empty_hub_costs_no_memory() -> None:
+    def pages() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1])
+
+    before = pages()
+    hubs = [Hub(capacity=64 << 20) for _ in range(20)]
+    assert pages() - before < 64 << 20 >> 12
+    assert len(hubs) == 20
+
+
 class AgainstAModel(RuleBasedStateMachine):
     """The model keeps every byte ever written; a reader's stream is a part of it with known gaps."""
 

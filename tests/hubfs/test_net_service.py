@@ -13,12 +13,13 @@ from hubfs.ctl import run_command
 from hubfs.flow import Flow, hub_of
 from hubfs.namespace import CTL_INO, ROOT_INO, Namespace, Settings
 from hubfs.net import link as link_module
-from hubfs.net import wire
+from hubfs.net import sessions, wire
 from hubfs.net.far import FarReader
 from hubfs.net.link import Link
 from hubfs.net.service import HubService
 from hubfs.net.sessions import SESSION_SECONDS
 from hubfs.net.visitors import RIGHTS, Visitor, rights_of
+from lib9.errors import RemoteProtocolError
 from lib9.streams import CannotDial
 
 ALL = Visitor("op", frozenset(RIGHTS))
@@ -335,6 +336,25 @@ async def test_a_client_that_stays_away_is_forgotten(autojump_clock: MockClock) 
         assert b"client" not in place.service.status()
         assert b"readers 0" in place.service.status()
         nursery.cancel_scope.cancel()
+
+
+async def test_where_there_is_no_room_who_is_away_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 3)
+    async with a_place() as place, place.client() as link:
+        ino = await make(link, b"h")
+        for _ in range(5):
+            async with place.client(Visitor("ann", frozenset(RIGHTS))) as ann:
+                await reader(ann, ino, b"h")
+            await wait_all_tasks_blocked()
+        assert place.service.status().count(b"client ann at here: away readers 1") == 2
+        assert b"h: bytes 0 readers 2 " in place.service.status()
+        assert b"client op at here: readers 0" in place.service.status()
+        async with place.client(), place.client():
+            late = Link(place.connect(ALL), "place")
+            with pytest.raises(RemoteProtocolError, match="3 clients are the limit"):
+                await late.run()
 
 
 async def test_bye_ends_the_link() -> None:

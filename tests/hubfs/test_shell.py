@@ -12,7 +12,7 @@ import pytest
 
 from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
 from tests.commands import environment, run
-from tests.kit.hubs import hub_processes_of
+from tests.kit.hubs import daemon_of, hub_processes_of
 from tests.kit.mounts import take_down
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
@@ -98,9 +98,16 @@ def test_percent_commands(home_of_shells: Path) -> None:
     shell.sendline("%local other")
     shell.sendline("%status")
     shell.expect("attached to other of")
+    shell.sendline("%local io")  # which is there
+    shell.sendline("%remote third")
+    shell.sendline("%status")
+    shell.expect("attached to third of")
+    shell.sendline("%attach ../x")
+    shell.expect("not a name for a shell")
     shell.sendline("%attach io")
     shell.sendline("%bogus")
     shell.expect("%detach +leave")
+    shell.expect("not found")  # it was no command of ours, so the shell got it
     shell.sendline("%quit")
     shell.expect(pexpect.EOF)
 
@@ -126,6 +133,59 @@ def test_a_full_screen_program_on_a_terminal(home_of_shells: Path) -> None:
     shell.expect("%")
     shell.sendline("detach")
     shell.expect(pexpect.EOF)
+
+
+def test_who_joins_late_answers_no_question_of_the_past(home_of_shells: Path) -> None:
+    first = hub("-p", "hubfs", "full")
+    first.sendline("PS1=READY' '; stty -echo")
+    first.expect("READY ")
+    first.sendline(r"printf '\033[6n'; IFS= read -r -d R answer; echo answered")
+    first.send("\x1b[1;1R")  # as its terminal does
+    first.expect("answered")
+    second = hub("-p", "hubfs", "full")
+    second.expect("answered")
+    assert "\x1b[6n" not in second.before
+    # but what is asked from now on
+    second.sendline(r"printf '\033[6n'; IFS= read -r -d R answer; echo again")
+    second.expect_exact("\x1b[6n")
+    for screen in (first, second):
+        screen.send("\x1b[1;1R\x1d")
+        screen.expect("%")
+        screen.sendline("detach")
+        screen.expect(pexpect.EOF)
+
+
+def test_the_mount_ends_under_a_client_and_the_next_makes_it_anew(home_of_shells: Path) -> None:
+    point = home_of_shells / "run" / "spawngrid" / "hubs" / "hubfs"
+    shell = hub()
+    shell.expect("io; ")
+    os.kill(daemon_of(point, "hubfs.cli.hubfs"), signal.SIGKILL)
+    shell.expect(f"hub: {point}: the hub mount has ended")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 8
+    assert run("hub", "-b").stderr.startswith(b"creating hubfs")
+    assert b"42\n" in run("hubshell", stdin=b"echo $((6 * 7))\n").stdout
+
+
+def test_names_and_places_that_cannot_be(home_of_shells: Path) -> None:
+    for words, status in [
+        (["..", "io"], 2),
+        (["hubfs", ""], 2),
+        (["hubfs", "../x"], 2),
+        (["hubfs", "a/b/c"], 2),
+        (["/nonexistent/place"], 8),
+    ]:
+        said = run("hub", "-b", *words, status=status).stderr.splitlines()
+        assert len([line for line in said if not line.startswith(b"creating")]) == 1
+
+
+def test_a_shell_has_no_job_control_and_says_nothing_of_it(home_of_shells: Path) -> None:
+    run("hub", "-b")
+    done = run("hubshell", stdin=b"echo $HUB_MOUNT\nexit\n")
+    point = home_of_shells / "run" / "spawngrid" / "hubs" / "hubfs"
+    assert f"{point}\n".encode() in done.stdout
+    assert b"job control" not in done.stderr
 
 
 def test_a_script_as_input(home_of_shells: Path) -> None:

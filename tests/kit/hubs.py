@@ -44,15 +44,15 @@ def public_key(host: Host) -> str:
     return keys.format_key(identity.public)
 
 
-def daemon_of(point: Path) -> int:
-    """Return the process that serves the hubs at `point`."""
+def daemon_of(point: Path, program: str = "bin/hubfs") -> int:
+    """Return the process that serves the hubs at `point`; `program` is how it was started."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if os.fsencode(point) in words and any(w.endswith(b"bin/hubfs") for w in words):
+            if os.fsencode(point) in words and any(w.endswith(program.encode()) for w in words):
                 return int(folder.name)
     raise AssertionError("no daemon")
 

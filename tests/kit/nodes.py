@@ -65,7 +65,10 @@ class Node:
         self.environ |= {"XDG_RUNTIME_DIR": str(self.folder / "run"), "HOME": str(self.folder)}
         for where in (*places.values(), "run"):
             (self.folder / where).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._within = ["ip", "netns", "exec", network.names[number - 1]] if network else []
+        # nsenter: no copies of the mounts that others make and take down meanwhile
+        self._within = (
+            ["nsenter", f"--net=/run/netns/{network.names[number - 1]}"] if network else []
+        )
         self.key = keys.create(str(self.folder / "config/spawngrid/key"))
         self.processes: dict[str, subprocess.Popen] = {}
         self("venti", "init", self.store)

@@ -37,3 +37,5 @@ if __name__ == "__main__":
         )
     except SpawngridError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{os.fsdecode(error.filename)}: {error.strerror}")

@@ -73,6 +73,14 @@ def test_an_early_failure_is_told_and_unmounts(
     wait_until(lambda: logged in (mount_point.parent / "log").read_text())
 
 
+def test_a_log_that_cannot_be_is_told_before_anything_is_mounted(mount_point: Path) -> None:
+    log = mount_point.parent / "nosuch" / "log"
+    command = [sys.executable, "-m", "tests.lib9.mountfirst", str(mount_point), str(log)]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (1, f"{log}: No such file or directory\n")
+    assert not _is_mounted(mount_point)
+
+
 def test_a_failure_after_the_command_is_back_unmounts(mount_point: Path) -> None:
     _mount(mount_point, "store")
     wait_until(lambda: not _is_mounted(mount_point))

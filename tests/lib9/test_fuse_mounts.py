@@ -1,5 +1,6 @@
 """The life of a mount: made, found, served, unmounted, dead, aborted; by root and by others."""
 
+import errno
 import os
 import shutil
 import signal
@@ -252,6 +253,33 @@ os.setresgid(65534, 65534, 65534)
 os.setresuid(65534, 65534, 65534)
 """
 SERVE = "trio.run(memfsd.main, memfsd.parser().parse_args())"
+
+
+@pytest.mark.fuse
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("activate", "function takes exactly 6 arguments (5 given)"),
+        ("take", "module has no attribute 'take'"),
+        ("serve", "module has no attribute 'serve'"),
+    ],
+)
+def test_a_shim_built_from_other_sources_is_left_alone(
+    mount_point: Path, name: str, why: str
+) -> None:
+    with Memfs(mount_point, "stock", arguments=("--built-before", name)) as memfs:
+        (mount_point / "a").write_text("kept")
+        assert (mount_point / "a").read_text() == "kept"
+        assert "a" in os.listdir(mount_point)
+        (line,) = memfs.log().splitlines()
+        assert line.endswith(
+            f"engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
+            f"build it anew: {why}"
+        )
+        assert memfs.unmount().startswith("destroyed=True")
+
+
 REFUSED = """
 try:
     attach(b"/usr", MountOptions("m", "m"))
@@ -296,3 +324,27 @@ def test_what_fusermount_refuses_is_said() -> None:
     ).stdout
     assert said.startswith("/usr: cannot mount: ")
     assert "\n" not in said.strip()
+
+
+def test_an_ordinary_users_mount_in_use_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fusermount3 has it: the reason is on stderr, unless -q keeps it quiet."""
+    fake = tmp_path / "fusermount3"
+    fake.write_text(
+        '#!/bin/sh\ncase " $* " in *" -q "*) exit 1 ;; esac\n'
+        'echo "fusermount3: failed to unmount $3: $WHY" >&2\nexit 1\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def refuse(point: bytes, *, detach: bool) -> None:
+        raise PermissionError(errno.EPERM, "not root")
+
+    monkeypatch.setattr(mounts.syscalls, "umount", refuse)
+    monkeypatch.setenv("WHY", "Device or resource busy")
+    with pytest.raises(MountBusy):
+        mounts.unmount(b"/some/place")
+    monkeypatch.setenv("WHY", "Operation not permitted")
+    with pytest.raises(MountFailed, match="not permitted"):
+        mounts.unmount(b"/some/place")

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from ndbdb.parser import cut
+from ndbdb.grammar import cut
 from ndbdb.record import Line, Pair, Record
 
 _any_character = st.characters(exclude_categories=["Cs"], exclude_characters="\n\0")

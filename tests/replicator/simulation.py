@@ -38,6 +38,9 @@ NODES = 20
 PEERS = 3  # that each node follows
 CALM_SECONDS_MAX = 3600  # virtual, to agree at the end
 DEADLINE_SECONDS = 20.0
+# virtual, between two steps: mostly too short for the last to have had its effects, at times long
+# enough for every deadline and back-off; links that only wait are what costs real time
+PAUSES = {0.01: 25, 0.1: 25, 1.0: 30, 5.0: 15, 30.0: 5}
 
 
 class Disk(MemoryStore):
@@ -101,6 +104,7 @@ class Node:
     copies: list[int] = field(default_factory=list)  # numbers that backups end with
     acknowledged: set[bytes] = field(default_factory=set)
     checked: int = 0  # entries of the log that were looked at
+    names: set[bytes] = field(default_factory=set)  # that are among them
     spoilt: set = field(default_factory=set)
     lies: bool = False
 
@@ -134,7 +138,7 @@ class Simulation:
                 what = self.choose()
                 detail = await what()
                 self.note(f"{step} {what.__name__} {detail}")
-                await trio.sleep(self.chance.choice([0.01, 0.1, 1.0, 5.0, 30.0]))
+                await trio.sleep(self.chance.choices(list(PAUSES), list(PAUSES.values()))[0])
                 self.check()
             await self.calm()
             for node in self.nodes.values():
@@ -304,6 +308,7 @@ class Simulation:
     def replace_disk(self, node: Node, disk: Disk) -> None:
         node.disk = disk
         node.checked = 0
+        node.names = set()
         left = set(disk.blocks.values())
         node.acknowledged = {r for r in node.acknowledged if r in left}
         node.spoilt = {key for key in node.spoilt if key in disk.blocks}
@@ -366,6 +371,7 @@ class Simulation:
         for key in disk._log[node.checked :]:
             data = disk.blocks[key]
             if key[1] is None:
+                node.names.add(data)
                 assert data in self.signed, f"{node.name}: nobody signed {data!r}"
                 root = rules(data).root
                 number = disk._numbers[key]
@@ -378,8 +384,7 @@ class Simulation:
         for key in set(node.spoilt):
             if BLAKE3.score(disk.blocks[key]) == key[0]:
                 node.spoilt.discard(key)
-        here = {disk.blocks[key] for key in disk._log if key[1] is None}
-        assert node.acknowledged <= here, f"{node.name}: acknowledged, and gone"
+        assert node.acknowledged <= node.names, f"{node.name}: acknowledged, and gone"
 
     async def calm(self) -> None:
         """Mend everything; all must agree."""
@@ -397,10 +402,7 @@ class Simulation:
         ended = trio.current_time() + CALM_SECONDS_MAX
         while True:
             self.check()
-            names = [
-                frozenset(n.disk.blocks[k] for k in n.disk._log if k[1] is None)
-                for n in self.nodes.values()
-            ]
+            names = [frozenset(node.names) for node in self.nodes.values()]
             wanted = frozenset().union(*names)
             if all(n == wanted for n in names):
                 break

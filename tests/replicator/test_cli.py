@@ -103,6 +103,74 @@ def test_a_name_of_an_unknown_signer_stays_behind(stores, tmp_path, monkeypatch)
     assert b"no node here has that key and the right names" in done.stderr
 
 
+def test_a_signer_who_becomes_known_is_heard_without_asking_for_everything(
+    stores, home, tmp_path, monkeypatch
+):
+    one, two, score = stores
+    key = keys.format_key(keys.load(str(home / "config/spawngrid/key")).public)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
+    pull = ("ventiprog", "-s", two, "-f", tmp_path / "info", "--json", "--pull", one)
+    run(*pull, status=3)
+    run(*pull)  # nothing new: what was refused is not gone over again
+    ndb = tmp_path / "another/spawngrid/ndb"
+    ndb.parent.mkdir(parents=True)
+    ndb.write_text(f"sys=one pubkey={key} right=names\n")
+    done = json.loads(output(*pull))
+    assert (done["blocks"], done["names"], done["refused"]) == (0, 1, 0)
+    assert names(two) == [score]
+    assert "strange" not in (tmp_path / "info").read_text().splitlines()[-1]
+
+
+def test_the_daemon_hears_a_signer_who_becomes_known(stores, home, tmp_path, monkeypatch):
+    one, two, score = stores
+    key = keys.format_key(keys.load(str(home / "config/spawngrid/key")).public)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
+    ndb = tmp_path / "another/spawngrid/ndb"
+    ndb.parent.mkdir(parents=True)
+    peer = f"sys=one dial=unix!{tmp_path / 'sock'} replicate=pull"
+    ndb.write_text(f"{peer}\n")
+    serve = subprocess.Popen(
+        ["venti", "serve", one, "--listen", f"unix!{tmp_path / 'sock'}"], env=environment(),
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    daemon = subprocess.Popen(
+        ["replicate", "-s", two], stderr=subprocess.DEVNULL, env=environment()
+    )
+    try:
+        wait_for(lambda: link("one", "pull").get("refused") == 1, "the name to be refused")
+        told = output("replicate", "--status")
+        assert "; 1 names refused" in told
+        assert "one: refused, the last: usr." in told
+        ndb.write_text(f"{peer} pubkey={key} right=names\n")
+        wait_for(lambda: names(two) == [score], "the name")
+        assert link("one", "pull")["rescans"] == 0
+    finally:
+        for process in (daemon, serve):
+            process.kill()
+            process.wait()
+
+
+def test_a_rotten_name_in_our_own_log_does_not_end_the_daemon(stores, tmp_path, home):
+    one, _, _ = stores
+    for word in ("sys", "web"):
+        vac("-s", one, "-a", word, tmp_path / "source")
+    data = (one / "data.mdb").read_bytes()
+    at = data.index(b"scorename=sys.")
+    with (one / "data.mdb").open("r+b") as file:
+        file.seek(at)
+        file.write(b"x")
+    (home / "config/spawngrid/ndb").write_text("sys=gone dial=unix!/nowhere replicate=pull\n")
+    daemon = subprocess.Popen(
+        ["replicate", "-s", one], stderr=subprocess.DEVNULL, env=environment()
+    )
+    try:
+        wait_for(lambda: status().get("names_complete") == 2, "the others to be known")
+        assert daemon.poll() is None
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
 def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, home):
     one, two, score = stores
     socket = tmp_path / "sock"

@@ -6,6 +6,8 @@ from lib9.errors import single_error
 from replicator.actions import Position
 from replicator.ends import LocalLog
 from replicator.judging import Judge
+from replicator.positions import Direction, MemoryPositions
+from replicator.step import follow_once
 from tests.replicator.kit import (
     check_closed,
     follow,
@@ -17,6 +19,7 @@ from tests.replicator.kit import (
     tree,
 )
 from venti_store.errors import LogDiverged, StoreError, StoreFull
+from venti_store.names.errors import UnknownOrigin
 from venti_store.score import BLAKE3, SHA1, Score
 from venti_store.stores.counting import CountingStore
 from venti_store.stores.memory import MemoryStore
@@ -192,6 +195,41 @@ async def test_names_that_are_not_to_be_trusted_stay_behind_and_hold_up_nobody(s
     assert "bad by intent" in done.progress.refused[0]
     assert "of another hash" in done.progress.refused[1]
     assert done.follower.position().number == source.last_number()
+
+
+async def test_names_of_strangers_are_judged_again_when_others_are_accepted(source, store):
+    known = {"usr"}
+
+    def signers(record):
+        named = rules(record)
+        if named.label.partition(".")[0] not in known:
+            raise UnknownOrigin(f"{named.label}: by a stranger")
+        return named
+
+    await put_tree(source, tree(1), "usr.1")
+    await put_tree(source, tree(2), "new.1")
+    await put_tree(source, tree(3), "odd.1")
+    positions = MemoryPositions()
+    judge = Judge(store, signers)
+
+    async def step(accepts):
+        return await follow_once(
+            Direction.PULL, LocalLog(source), LocalLog(store), positions, judge, accepts=accepts
+        )
+
+    assert (await step("usr")).progress.refused_count == 2
+    await put_tree(source, tree(4), "usr.2")
+    assert (await step("usr")).progress.refused_count == 0
+    known.add("new")
+    again = await step("usr new")
+    assert (again.progress.names, again.progress.blocks, again.progress.refused_count) == (1, 0, 1)
+    assert (await step("usr new")).progress.number == 0  # read nothing
+    known.add("odd")
+    assert (await step("usr new odd")).progress.names == 1
+    assert len(names_in(store)) == 4
+    saved = positions.load(Direction.PULL, source.store_id, store.store_id)
+    assert (saved.strange, saved.position.number) == (None, source.last_number())
+    await check_closed(store)
 
 
 async def test_a_source_that_was_set_back_is_noticed(source, store):

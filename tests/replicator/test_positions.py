@@ -1,6 +1,12 @@
 """server.info files: what is written is read, the original's files too, whatever is cut off."""
 
+import re
+from dataclasses import replace
+from math import inf
+
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,10 +15,22 @@ from ndbdb.parser import parse
 from replicator import info as info_module
 from replicator.actions import Position
 from replicator.backoff import SECONDS_MAX, SECONDS_MIN, Backoff
+from replicator.ends import LocalLog
+from replicator.follower import Follower
 from replicator.info import InfoBusy, InfoFile
 from replicator.peers import PeerNode, peer_nodes
-from replicator.positions import Direction, Mark, Saved, line_of, read_info
+from replicator.positions import (
+    Direction,
+    Mark,
+    MemoryPositions,
+    Saved,
+    Strange,
+    line_of,
+    read_info,
+)
+from replicator.starting import SAVE_SECONDS, Keeper
 from venti_store.score import Score
+from venti_store.stores.memory import MemoryStore
 
 ORIGINAL = """\
 venti=tcp!127.1!27035
@@ -60,6 +78,16 @@ def test_the_files_of_the_original_are_read():
 
 
 ONE = Saved(Direction.PULL, Position("s", 7, Score(b"a" * 32)), Mark("t", 9, Score(b"b" * 32)))
+
+
+def test_where_names_of_strangers_were_refused_is_kept_beside_the_position():
+    strange = Strange(Position("s", 3, Score(b"c" * 32)), "0a")
+    saved = replace(ONE, strange=strange)
+    assert text_info(line_of(saved)).positions == {(Direction.PULL, "s", "t"): saved}
+    for damaged in ("strange=x", "strangescore=63"):
+        attr = damaged.partition("=")[0]
+        text = re.sub(rf"{attr}=\S+", damaged, line_of(saved))
+        assert text_info(text).positions == {}
 
 
 def test_a_file_is_appended_to_and_read_again(tmp_path):
@@ -149,3 +177,29 @@ def test_attempts_come_further_apart_and_not_all_at_once(chances):
     backoff.worked()
     left = iter([0])
     assert backoff.failed() == SECONDS_MIN
+
+
+class CountingPositions(MemoryPositions):
+    def __init__(self):
+        super().__init__()
+        self.numbers = []
+
+    def save(self, saved):
+        self.numbers.append(saved.position.number)
+
+
+async def test_positions_are_written_down_once_a_second_and_without_news_nobody_wakes(
+    autojump_clock, nursery
+):
+    positions = CountingPositions()
+    follower = Follower(Position("there", 0, Score(bytes(32))))
+    keeper = Keeper(Direction.PULL, positions, LocalLog(MemoryStore()), follower)
+    nursery.start_soon(keeper.run)
+    for number in range(1, 30):
+        keeper.note(Position("there", number, Score(bytes(32))))
+        await trio.sleep(SAVE_SECONDS / 10)
+    assert len(positions.numbers) <= 4
+    await trio.sleep(2 * SAVE_SECONDS)
+    assert positions.numbers[-1] == 29
+    await trio.testing.wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == inf

@@ -34,7 +34,8 @@ def test_twenty_nodes_for_a_while(seed):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(4 * SECONDS_MAX)
-def test_twenty_nodes_for_thousands_of_steps():
-    for seed in [7, *(secrets.randbelow(1 << 30) for _ in range(3))]:
-        assert simulate(seed, 1500)
+@pytest.mark.timeout(SECONDS_MAX)
+@pytest.mark.parametrize("which", ["seven", "chance 1", "chance 2", "chance 3"])
+def test_twenty_nodes_for_thousands_of_steps(which):
+    """A thousand each; a failure says the seed."""
+    assert simulate(7 if which == "seven" else secrets.randbelow(1 << 30), 1000)

@@ -1,10 +1,13 @@
 """Users and tokens: who has one comes in once, and only with the key that they hold."""
 
+import string
 from pathlib import Path
 
 import pytest
 
+from lib9.errors import UsageError
 from lib9.keys import Identity
+from spawngrid.client import grids
 from spawngrid.errors import BadToken, BadWord
 from spawngrid.settings.users import TOKEN_SECONDS, Users
 
@@ -77,3 +80,14 @@ def test_who_is_removed_is_not_known(users: Users) -> None:
     assert [peer.name for peer in users.peers()] == ["bob"]
     with pytest.raises(BadWord):
         users.remove("glenda")
+
+
+def test_a_token_is_one_word_in_any_shell() -> None:
+    public = Identity.generate().public
+    token = grids.Token("noise!sto1.example!27034", public, "5ec7e7")
+    text = str(token)
+    assert set(text) <= set(string.ascii_lowercase + string.digits + ",./")
+    assert grids.parse_token(text) == token
+    assert grids.parse_token(text.replace(",", "!")) == token
+    with pytest.raises(UsageError, match="no token"):
+        grids.parse_token(text.rpartition("/")[0])

@@ -32,6 +32,7 @@ from venti_store.names.errors import (
 from venti_store.names.folder import Folder, Signature
 from venti_store.names.interfaces import NameStore, State, Verdict
 from venti_store.names.page import SCORENAMES, Numbered, Page, head_of
+from venti_store.names.readable import Unreadable, name_records
 from venti_store.names.record import REVOKES_MAX, Action, Record
 from venti_store.names.signing import Signed, Trust, sign
 from venti_store.names.view import Named, by_time
@@ -42,6 +43,7 @@ from venti_store.names.words import (
     check_name,
     check_user,
     parse_reference,
+    same_second,
     split_full,
 )
 from venti_store.score import Family, Score, format_score
@@ -142,6 +144,7 @@ class Book:
         comment: str = "",
         whole: Iterable[Score] = (),
         now_us: int,
+        past: bool = False,
     ) -> Named:
         identity = self._signer()
         check_name(name)
@@ -157,18 +160,22 @@ class Book:
         fault("names.whole")
         async with self._folder.locked():
             page = await self._ready(name)
-            mine = [n.full for n in sorted(page.names(name), key=by_time) if n.owner == user]
             times = [r.record.time for r in page.records(name) if r.record is not None]
+            if past:
+                times = [time for time in times if same_second(time, now_us)]
+            time = _after(now_us, times)
+            mine = [n for n in sorted(page.names(name), key=by_time) if n.owner == user]
+            before = [n.full for n in mine if n.time < time]
             record = Record(
                 Action.NAME,
                 name,
                 "",
                 user,
-                _after(now_us, times),
+                time,
                 identity.public,
                 page.last_seq(identity.public) + 1,
                 score=score,
-                parent=parent or (mine[-1] if mine else ""),
+                parent=parent or (before[-1] if before else ""),
                 comment=comment,
             )
             made = await self._append_own(record)
@@ -414,31 +421,12 @@ class Book:
         return page.extended(batch) if batch else page
 
     def _since(self, start: int) -> Iterable[Numbered]:
-        last = start - 1
-        records = self._store.names(start)
-        while True:
-            try:
-                for record in records:
-                    if record.number > last:
-                        last = record.number
-                        yield self._accepted(record)
-            except CorruptBlock as error:
-                last = self._damaged(last + 1)
-                log.warning("%s", error)
-                yield Numbered(last, None, str(error).replace("\n", " "))
-                records = self._store.names(last + 1)
+        for record in name_records(self._store, start):
+            if isinstance(record, Unreadable):
+                log.warning("%s", record.why)
+                yield Numbered(record.number, None, record.why.replace("\n", " "))
             else:
-                return
-
-    def _damaged(self, start: int) -> int:
-        """Return the number of the first name record from `start` on that cannot be read."""
-        for entry in self._store.entries(start):
-            if entry.kind is None:
-                try:
-                    next(self._store.log(entry.number))
-                except CorruptBlock:
-                    return entry.number
-        raise AssertionError("the log said that there is one")
+                yield self._accepted(record)
 
     def _accepted(self, record: LogRecord) -> Numbered:
         try:

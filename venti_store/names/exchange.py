@@ -16,7 +16,7 @@ from venti_store.errors import HashMismatch
 from venti_store.names.interfaces import NameBook, State
 from venti_store.names.record import SIGNATURE_ATTR, Action
 from venti_store.names.view import Named
-from venti_store.names.words import check_name, split_full
+from venti_store.names.words import check_name, same_second, split_full
 from venti_store.score import Family, Score, format_score, parse_score
 
 TAKEN_AT_ONCE: Final = 1000  # signed records given to the book together
@@ -59,8 +59,8 @@ async def import_lines(
     """Give a book what lines say, plain ones and signed records, and return what became of them.
 
     Plain names are signed by this node; those without a user are `user`'s. A name that means the
-    same root for the same user is not made again. What fails is told, a line each. Raises as the
-    store does.
+    same root for the same user, since the same second if the line has a time, is not made again.
+    What fails is told, a line each. Raises as the store does.
     """
     done = Imported()
     signed: list[bytes] = []
@@ -105,17 +105,23 @@ async def _plain(
     who = line.get("user") or user
     parts = split_full(full)
     name = parts[0] if parts else check_name(full)
-    same = [n for n in book.names() if (n.name, n.score) == (name, score)]
+    moment = line.get("time")
+    time = _microseconds(moment) if moment else None
+    same = [
+        n
+        for n in book.names()
+        if (n.name, n.score) == (name, score) and (time is None or same_second(n.time, time))
+    ]
     if any(named.is_for(who) for named in same):
         done.known += 1
     elif same:
         await book.share(same[-1].full, who, user=same[-1].owner, now_us=now_us)
         done.recorded += 1
     else:
-        await book.record(name, score, user=who, now_us=_time(line, now_us))
+        when = now_us if time is None else time
+        await book.record(name, score, user=who, now_us=when, past=time is not None)
         done.recorded += 1
 
 
-def _time(line: Lines, now_us: int) -> int:
-    text = line.get("time")
-    return int(datetime.fromisoformat(text).timestamp() * 1_000_000) if text else now_us
+def _microseconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000_000)

@@ -90,7 +90,9 @@ class NamesHere:
         reference = parse_reference(text)
         page = self._page()
         words = lookup.words_of(reference)
-        names = [n for word in words for n in (*self.local.names(word), *page.names(word))]
+        names = [
+            n for word in words for n in lookup.joined(self.local.names(word), page.names(word))
+        ]
         try:
             return lookup.choose(reference, names, self.user)
         except NoSuchName as error:
@@ -105,7 +107,8 @@ class NamesHere:
 
     def history(self, name: str) -> list[Named]:
         """Return everything `name` has meant for this user, newest first; empty for an unknown name."""
-        return lookup.history([*self.local.names(name), *self._page().names(name)], self.user)
+        names = lookup.joined(self.local.names(name), self._page().names(name))
+        return lookup.history(names, self.user)
 
     def newest(self, name: str) -> Named | None:
         """Return what `name` means now."""
@@ -114,7 +117,7 @@ class NamesHere:
 
     def all(self) -> list[Named]:
         """Return every name in the store's log and in this user's file, by time."""
-        return sorted([*self.local.names(), *self._page().names()], key=by_time)
+        return sorted(lookup.joined(self.local.names(), self._page().names()), key=by_time)
 
     def record(
         self,

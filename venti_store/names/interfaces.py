@@ -72,12 +72,14 @@ class NameBook(Protocol):
         comment: str = "",
         whole: Iterable[Score] = (),
         now_us: int,
+        past: bool = False,
     ) -> Named:
         """Name a root whose blocks were put here, and return the name: signed, durable, visible.
 
         `user` is who owns it, as the channel says. `parent`: the full name that it came from; else
         the newest of this word and user. `whole`: roots that it may share blocks with; the check
-        costs what differs from those of them that have names here. Raises RootIncomplete, BadName,
+        costs what differs from those of them that have names here. `past`: it was named then, and
+        does not come before what was named later. Raises RootIncomplete, BadName,
         NoSuchName for a parent that is not visible, and what the store raises.
         """
         ...

@@ -8,7 +8,23 @@ from collections.abc import Sequence
 
 from venti_store.names.errors import AmbiguousName, NoSuchName
 from venti_store.names.view import Named, by_time
-from venti_store.names.words import Reference, format_time, split_full, split_prefix
+from venti_store.names.words import (
+    SECOND_US,
+    Reference,
+    format_time,
+    split_full,
+    split_prefix,
+)
+
+
+def joined(own: Sequence[Named], signed: Sequence[Named]) -> list[Named]:
+    """Return the names of somebody's own file and of a log: those that went from one to the other once.
+
+    They are known by owner, word, root and second.
+    """
+    taken = {(n.owner, n.name, n.score, n.time // SECOND_US) for n in signed}
+    left = [n for n in own if (n.owner, n.name, n.score, n.time // SECOND_US) not in taken]
+    return [*left, *signed]
 
 
 def history(names: Sequence[Named], user: str) -> list[Named]:

@@ -20,6 +20,7 @@ NONCE_DIGITS: Final = 16
 NONCE_PREFIX_MIN: Final = 3
 TIME_MAX: Final = 253_402_300_799_999_999
 """Microseconds since 1970 at the end of the year 9999."""
+SECOND_US: Final = 1_000_000
 EVERYBODY: Final = "*"
 """In place of a user that a name is shared with."""
 
@@ -75,6 +76,11 @@ def split_full(full: str) -> tuple[str, str] | None:
         return check_name(match[1]), match[2]
     except BadName:
         return None
+
+
+def same_second(one: int, other: int) -> bool:
+    """Tell whether two times are of one second: names in plain lines have no finer ones."""
+    return one // SECOND_US == other // SECOND_US
 
 
 def format_time(time: int) -> str:

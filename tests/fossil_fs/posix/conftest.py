@@ -39,7 +39,8 @@ def pair(request: pytest.FixtureRequest, tmpfs: Path) -> Iterator[Pair]:
         pair = Pair(Mounted(machine, point, options), tmpfs)
         pair.begin()
         yield pair
-        shutil.rmtree(pair.tops[0], ignore_errors=True)
+        for left in tmpfs.iterdir():
+            shutil.rmtree(left)
 
 
 @pytest.fixture(scope="module")

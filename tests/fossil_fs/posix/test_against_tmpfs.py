@@ -270,6 +270,9 @@ class AgainstTmpfs(RuleBasedStateMachine):
             with mmap.mmap(descriptor, size) as area:
                 start = at % size
                 area[start : start + 100] = bytes([fill]) * len(area[start : start + 100])
+            os.utime(
+                descriptor
+            )  # a tmpfs leaves mtime alone; where the kernel writes back, it is now
             return content(descriptor)
 
         self.pair.with_open(which, call)

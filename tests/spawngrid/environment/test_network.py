@@ -36,7 +36,7 @@ def outside() -> Iterator[str]:
         ip("link", "set", "sgtest0", "up")
         ip("-n", OUTSIDE, "addr", "add", "198.51.100.2/24", "dev", "up0")
         ip("-n", OUTSIDE, "link", "set", "up0", "up")
-        words = ["ip", "netns", "exec", OUTSIDE, sys.executable, "-c", _SERVER]
+        words = ["nsenter", f"--net=/run/netns/{OUTSIDE}", sys.executable, "-c", _SERVER]
         server = subprocess.Popen(words, stdout=subprocess.PIPE)
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"

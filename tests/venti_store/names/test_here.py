@@ -12,8 +12,10 @@ from lib9.waiting import run_now
 from tests.venti_store.names.kit import STO1, STO2, TIME, naming, signed
 from tests.venti_store.names.stores import disk_book, put_tree
 from venti_store.errors import BadScore
+from venti_store.names.book import Book
 from venti_store.names.errors import AmbiguousName, BadName, NoSuchName, RootIncomplete
-from venti_store.names.here import NamesHere, this_user
+from venti_store.names.exchange import Imported, import_lines
+from venti_store.names.here import NamesHere, this_user, with_book
 from venti_store.names.local import LocalNames, names_file
 from venti_store.names.view import Named
 from venti_store.names.words import NAME_BYTES_MAX, check_name
@@ -176,6 +178,36 @@ def test_with_a_key_names_go_into_the_log_and_one_history_has_both(
     assert far.resolve("far") == node.resolve("far") == ONE
     with pytest.raises(NoSuchName):
         far.resolve(named.full)
+
+
+def test_names_that_went_from_the_file_into_the_log_are_there_once(node: NamesHere) -> None:
+    one, two = trees()
+    second = 1_000_000
+    later = node.record("usr", two, TIME + 9 * second)  # before the others are brought in
+    for after, score in ((0, one), (0, two), (1, one), (2, one)):
+        node.local.record("usr", score, TIME + after * second)
+    meant = [two, one, one, two, one]
+    assert [n.score for n in node.history("usr")] == meant
+
+    def bring_in(book: Book) -> Imported:
+        text = Path(node.local.file).read_text()
+        moment = TIME + 20 * second
+        return run_now(
+            import_lines(book, BLAKE3, text, user=node.user, now_us=moment, tell=pytest.fail)
+        )
+
+    assert with_book(str(node.store), bring_in) == Imported(recorded=4)
+    assert with_book(str(node.store), bring_in) == Imported(known=4)
+    for _ in range(2):
+        history = node.history("usr")
+        assert [n.score for n in history] == meant
+        assert history[0] == later
+        assert history[1].parent == history[2].full
+        assert history[-1].parent == ""
+        assert [n.name for n in node.all()] == ["usr"] * 5
+        assert all(n.origin for n in node.all())
+        assert node.find("usr~4").score == one
+        Path(node.local.file).unlink(missing_ok=True)
 
 
 def test_names_of_others_are_found_in_full_by_who_owns_the_store(
