@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-grid test test-long check lint types floors docs bench fuzz clean
+.PHONY: help setup install demo demo-grid test test-long check lint types floors docs bench fuzz clean
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := lib9 ndbdb venti_store fossil_fs hubfs replicator spawngrid
@@ -13,6 +13,11 @@ $(VENV)/ready: pyproject.toml constraints.txt debian-packages.txt $(wildcard lib
 	tools/venv $(VENV)
 
 setup: $(VENV)/ready  ## the virtual environment with this project in it
+
+PREFIX := /usr/local
+install:  ## for everybody on this machine, below PREFIX (/usr/local); with man pages after `make docs`
+	tools/setup run build
+	tools/install $(PREFIX)
 
 demo: $(VENV)/ready  ## a directory becomes a score, a mount, a new score: on real files
 	sh tools/demo

@@ -52,6 +52,14 @@ def commands() -> tuple[Command, ...]:
     return tuple(_describe((name,), _parser(target)) for name, target in sorted(scripts.items()))
 
 
+def siblings(name: str) -> list[str]:
+    """Return the commands of the same package, and those that make and serve stores."""
+    scripts = tomllib.loads(PROJECT.read_text())["project"]["scripts"]
+    package = scripts.get(name, "").partition(".")[0]
+    near = [other for other, target in scripts.items() if target.startswith(f"{package}.")]
+    return sorted({*near, "venti", "vac", "fossil-mount"} - {name})
+
+
 def _parser(target: str) -> argparse.ArgumentParser:
     module, _, _ = target.partition(":")
     parser: argparse.ArgumentParser = importlib.import_module(module).parser()

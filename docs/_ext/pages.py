@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from .commands import Argument, Command
+from lib9.cli import EXIT_STATUS
+
+from .commands import Argument, Command, siblings
 
 NOTES = Path(__file__).parents[1] / "reference" / "notes"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
@@ -11,7 +13,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|$~])")
 
 def command_page(command: Command) -> str:
     """Return the page of a command and its subcommands, with the notes written by hand, if any."""
-    parts = [f"# {command.name}", *_body(command, level=2)]
+    parts = [f"# {command.name}", "## Synopsis", *_body(command, level=2)]
     for sub in command.walk()[1:]:
         parts += [f"## {sub.name}", *_body(sub, level=3)]
     notes = NOTES / f"{command.name}.md"
@@ -19,14 +21,23 @@ def command_page(command: Command) -> str:
         parts.append(notes.read_text().strip())
     parts += [
         "## Exit status",
-        "The statuses are the same for all commands: {doc}`/reference/exit-status`.",
+        "The same for all commands:",
+        _fenced("text", EXIT_STATUS.partition("\n")[2]),
+        _fenced("{only}", "More on each: {doc}`/reference/exit-status`.", "html"),
+        "## See also",
+        ", ".join(f"{{manpage}}`{name}(1)`" for name in siblings(command.name)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _body(command: Command, *, level: int) -> list[str]:
-    parts = [_fenced("text", command.usage), prose(command.description)]
+    parts = [_fenced("text", command.usage)]
+    if level == 2:
+        parts.append("## Description")
+    parts.append(prose(command.description))
     if command.subcommands:
+        if level == 2:
+            parts.append("## Commands")
         parts += [f"- **{sub.words[-1]}**: {escape(sub.summary)}" for sub in command.subcommands]
     parts.append(_fenced("{program}", "", command.name))
     for title, wanted in (("Arguments", False), ("Options", True)):

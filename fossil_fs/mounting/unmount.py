@@ -11,6 +11,7 @@ from fossil_fs.mounting.console import Console
 from fossil_fs.mounting.registry import Registry, Running, is_alive
 from lib9.errors import Exit, SpawngridError
 from lib9.fuse import mounts
+from lib9.fuse.errors import MountBusy
 from lib9.fuse.mounts import Mount
 
 END_SECONDS_MAX: Final = 10.0  # from the console's end to the process's
@@ -45,8 +46,10 @@ def unmount(console: Console, running: Running, *, discard: bool) -> int:
     console.ask("discard" if discard else "keep")
     try:
         mounts.unmount(os.fsencode(running.mnt))
-    except SpawngridError:
+    except SpawngridError as error:
         console.ask("keep")
+        if isinstance(error, MountBusy):
+            raise MountBusy(f"{error} (`fossil-con {running.mnt} who` says by whom)") from None
         raise
     while not console.wait_for_end(COPY_SECONDS):
         if mounts.is_connected(running.minor):

@@ -153,7 +153,8 @@ def unmount(point: bytes, *, lazy: bool = False) -> None:
 def _unmount_as_user(point: bytes, *, lazy: bool) -> None:
     import subprocess
 
-    command = [b"fusermount3", b"-u", b"-q", *([b"-z"] if lazy else []), b"--", point]
+    # without -q: what it says tells a mount in use from one that is not ours
+    command = [b"fusermount3", b"-u", *([b"-z"] if lazy else []), b"--", point]
     try:
         done = subprocess.run(command, check=False, capture_output=True)
     except FileNotFoundError:

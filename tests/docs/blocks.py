@@ -9,7 +9,7 @@ TOP = Path(__file__).parents[2]
 PAGES = sorted(
     page
     for page in [TOP / "README.md", *(TOP / "docs").rglob("*.md")]
-    if "_build" not in page.parts and "decisions" not in page.parts
+    if not {"_build", "decisions", "commands"} & set(page.parts)  # the last are made from parsers
 )
 _FENCE = re.compile(r"(?ms)^( *)```(\w+)\n(.*?)^\1```$")
 _PROMPT = re.compile(r"[\w@:/~]*[$#] ")

@@ -47,7 +47,12 @@ class Stage:
 
 SCORE = r"vac:[0-9a-f]+(…|\.\.\.)"
 STAGES: dict[str, Stage] = {
-    "README.md": Stage(leaves_out=("command -v make", ". .venv")),
+    "README.md": Stage(
+        before=f"{SAMPLE}echo 'all: ; echo > made' > project/Makefile\n"
+        "root=$(vac -q project); mkdir mnt/try\n",
+        means={SCORE: "$root"},
+        leaves_out=("command -v make", ". .venv"),
+    ),
     "docs/tutorial/first-score.md": Stage(
         means={"/usr/share/doc/bash": "$HOME/sample"}, status={"diff -r": 1}
     ),

@@ -1,5 +1,6 @@
 """The life of a mount: made, found, served, unmounted, dead, aborted; by root and by others."""
 
+import errno
 import os
 import shutil
 import signal
@@ -323,3 +324,27 @@ def test_what_fusermount_refuses_is_said() -> None:
     ).stdout
     assert said.startswith("/usr: cannot mount: ")
     assert "\n" not in said.strip()
+
+
+def test_an_ordinary_users_mount_in_use_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fusermount3 has it: the reason is on stderr, unless -q keeps it quiet."""
+    fake = tmp_path / "fusermount3"
+    fake.write_text(
+        '#!/bin/sh\ncase " $* " in *" -q "*) exit 1 ;; esac\n'
+        'echo "fusermount3: failed to unmount $3: $WHY" >&2\nexit 1\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def refuse(point: bytes, *, detach: bool) -> None:
+        raise PermissionError(errno.EPERM, "not root")
+
+    monkeypatch.setattr(mounts.syscalls, "umount", refuse)
+    monkeypatch.setenv("WHY", "Device or resource busy")
+    with pytest.raises(MountBusy):
+        mounts.unmount(b"/some/place")
+    monkeypatch.setenv("WHY", "Operation not permitted")
+    with pytest.raises(MountFailed, match="not permitted"):
+        mounts.unmount(b"/some/place")

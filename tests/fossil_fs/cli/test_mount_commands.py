@@ -20,7 +20,7 @@ from fossil_fs.mounting.registry import is_alive
 from fossil_fs.scratch.place import lock_place
 from lib9.errors import Exit
 from lib9.sockets import socket_path
-from tests.fossil_fs.cli.mounts import Machine, machine_at, wait_until
+from tests.fossil_fs.cli.mounts import SECONDS_MAX, Machine, machine_at, wait_until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]
 
@@ -349,7 +349,10 @@ def test_an_ordinary_user_mounts_through_fusermount3(machine: Machine, tmp_path:
         script = (
             f"set -e; mkdir {machine.home}/own; score=$(vac -q {machine.home}/own);"
             f" fossil-mount $score {point}; echo x > {point}/file;"
-            f" fossil-save {point}; fossil-umount {point}"
+            f" fossil-save {point}; (cd {point}; ! fossil-umount {point}); fossil-umount {point};"
+            f" fossil-mount $score {point}; cd {point};"
+            f" kill $(sed -n 's/.*pid=\\([0-9]*\\).*/\\1/p' {machine.home}/run/spawngrid/mounts/*.ndb);"
+            f" while grep -q ' {point} ' /proc/self/mountinfo; do sleep 0.02; done"
         )
         path = f"{scripts}:{os.environ['PATH']}"
         done = subprocess.run(
@@ -358,10 +361,12 @@ def test_an_ordinary_user_mounts_through_fusermount3(machine: Machine, tmp_path:
             capture_output=True,
             text=True,
             check=False,
+            timeout=SECONDS_MAX,
         )
         for reached, mode in modes.items():
             reached.chmod(mode)
     finally:
         os.chmod("/dev/fuse", before)
     assert done.returncode == 0, done.stderr
+    assert "in use (`fossil-con" in done.stderr
     assert done.stdout.startswith("vac:")
