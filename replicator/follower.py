@@ -146,6 +146,11 @@ class Follower:
         return self._settled.number
 
     @property
+    def hole_count(self) -> int:
+        """How many holes are open."""
+        return len(self._holes)
+
+    @property
     def holes(self) -> list[Hole]:
         """The holes that are open, in the order they were found."""
         return list(self._holes.values())

@@ -19,6 +19,7 @@ from replicator.follower import Follower
 from replicator.interfaces import Destination, KnowsNames, Source
 from venti_store.interfaces import Block, Key, LogRecord
 
+HOLES_NEWS_MAX: Final = 256
 WAIT_SECONDS: Final = 10.0  # for new entries; a peer that says nothing for longer is gone
 
 
@@ -106,9 +107,18 @@ class Following:
             self.progress.caught_up = True
             self._hooks.on_change(self.progress)
 
+    def news(self) -> None:
+        """Try the holes again, since somebody has more blocks; not if they are many.
+
+        Whoever is asked for a block that he lacks is asked for each of its chunk by itself: many
+        holes are asked for again at times, not as often as anything happens anywhere.
+        """
+        if self.follower.hole_count <= HOLES_NEWS_MAX:
+            self.retry()
+
     def retry(self) -> None:
         """Try the holes again."""
-        if self.follower.holes:
+        if self.follower.hole_count:
             self.follower.retry()
             self._news.set()
 

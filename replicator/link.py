@@ -185,7 +185,7 @@ class Link:
             others=lambda: self._board.others(self._name),
             hooks=hooks,
         )
-        self._board.arrived(self._name, self._peer, remote, self.following.retry)
+        self._board.arrived(self._name, self._peer, remote, self.following.news)
         self.status.state = LinkState.FOLLOWING
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keeper.run)

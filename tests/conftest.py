@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from lib9.fuse import mounts
 from lib9.fuse.errors import NotMounted
@@ -18,7 +18,7 @@ from tests.kit import guard
 from tests.kit.mounts import mounts_below
 
 # how long an example takes says how busy the machine is
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 # a run in the background of a script has SIGINT ignored, and so would all that it starts

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry
@@ -76,11 +76,11 @@ class Session:
 
     def say(self, words: list[str]) -> None:
         """Do a command and print what it answers; raises what it failed with."""
-        from fossil_fs.mounting.console import ConsoleError
+        from lib9.asking import Answered
 
         try:
             lines, text = self.ask(words)
-        except ConsoleError as error:
+        except Answered as error:
             _print(error.lines)
             raise
         except BaseException:
@@ -94,7 +94,7 @@ class Session:
         self._console = None
 
 
-def _print(lines: list[str]) -> None:
+def _print(lines: Sequence[str]) -> None:
     for line in lines:
         print(line)
     sys.stdout.flush()

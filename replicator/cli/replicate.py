@@ -160,6 +160,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         parts.append(f"asked for everything again {k['rescans']} times" if k["rescans"] else "")
         parts.append(k["failure"])
         lines.append("; ".join(filter(None, parts)))
+        lines += [f"{k['peer']}: refused, the last: {why}" for why in k["refusals"][-1:]]
     waiting = [name for name in found["names"] if name["state"] != "complete"]
     lines += [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
     more = found["names_waiting"] - len(waiting)

@@ -138,6 +138,9 @@ def test_the_daemon_hears_a_signer_who_becomes_known(stores, home, tmp_path, mon
     )
     try:
         wait_for(lambda: link("one", "pull").get("refused") == 1, "the name to be refused")
+        told = output("replicate", "--status")
+        assert "; 1 names refused" in told
+        assert "one: refused, the last: usr." in told
         ndb.write_text(f"{peer} pubkey={key} right=names\n")
         wait_for(lambda: names(two) == [score], "the name")
         assert link("one", "pull")["rescans"] == 0
@@ -145,6 +148,27 @@ def test_the_daemon_hears_a_signer_who_becomes_known(stores, home, tmp_path, mon
         for process in (daemon, serve):
             process.kill()
             process.wait()
+
+
+def test_a_rotten_name_in_our_own_log_does_not_end_the_daemon(stores, tmp_path, home):
+    one, _, _ = stores
+    for word in ("sys", "web"):
+        vac("-s", one, "-a", word, tmp_path / "source")
+    data = (one / "data.mdb").read_bytes()
+    at = data.index(b"scorename=sys.")
+    with (one / "data.mdb").open("r+b") as file:
+        file.seek(at)
+        file.write(b"x")
+    (home / "config/spawngrid/ndb").write_text("sys=gone dial=unix!/nowhere replicate=pull\n")
+    daemon = subprocess.Popen(
+        ["replicate", "-s", one], stderr=subprocess.DEVNULL, env=environment()
+    )
+    try:
+        wait_for(lambda: status().get("names_complete") == 2, "the others to be known")
+        assert daemon.poll() is None
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def test_the_daemon_is_asked_how_it_does_and_ends_when_told(stores, tmp_path, home):

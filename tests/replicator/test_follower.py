@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from replicator import actions, follower
 from replicator.actions import Judgement, Position
 from replicator.follower import PAGE_ENTRIES, Follower
+from replicator.following import Following
 from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, Score
@@ -245,3 +246,16 @@ def test_what_is_under_way_is_bounded(monkeypatch):
     more = f.actions()
     assert not [a for a in more if isinstance(a, actions.Put)]
     assert len(fetches) + len(more) <= follower.FETCHED_BYTES_MAX // follower.CHUNK_BYTES + 1
+
+
+@pytest.mark.parametrize(("lost", "at_once"), [(256, True), (257, False)])
+def test_news_are_no_reason_to_ask_for_very_many_blocks_again(lost, at_once):
+    texts = [f"b{n}" for n in range(lost)]
+    world = World([*texts, "n1"], lost=texts)
+    world.run()
+    following = Following(None, None, world.follower, None)
+    assert world.follower.actions() == []
+    following.news()
+    assert bool(world.follower.actions()) == at_once
+    following.retry()
+    assert at_once or world.follower.actions()

@@ -32,6 +32,7 @@ from venti_store.names.errors import (
 from venti_store.names.folder import Folder, Signature
 from venti_store.names.interfaces import NameStore, State, Verdict
 from venti_store.names.page import SCORENAMES, Numbered, Page, head_of
+from venti_store.names.readable import Unreadable, name_records
 from venti_store.names.record import REVOKES_MAX, Action, Record
 from venti_store.names.signing import Signed, Trust, sign
 from venti_store.names.view import Named, by_time
@@ -420,31 +421,12 @@ class Book:
         return page.extended(batch) if batch else page
 
     def _since(self, start: int) -> Iterable[Numbered]:
-        last = start - 1
-        records = self._store.names(start)
-        while True:
-            try:
-                for record in records:
-                    if record.number > last:
-                        last = record.number
-                        yield self._accepted(record)
-            except CorruptBlock as error:
-                last = self._damaged(last + 1)
-                log.warning("%s", error)
-                yield Numbered(last, None, str(error).replace("\n", " "))
-                records = self._store.names(last + 1)
+        for record in name_records(self._store, start):
+            if isinstance(record, Unreadable):
+                log.warning("%s", record.why)
+                yield Numbered(record.number, None, record.why.replace("\n", " "))
             else:
-                return
-
-    def _damaged(self, start: int) -> int:
-        """Return the number of the first name record from `start` on that cannot be read."""
-        for entry in self._store.entries(start):
-            if entry.kind is None:
-                try:
-                    next(self._store.log(entry.number))
-                except CorruptBlock:
-                    return entry.number
-        raise AssertionError("the log said that there is one")
+                yield self._accepted(record)
 
     def _accepted(self, record: LogRecord) -> Numbered:
         try:
