@@ -16,6 +16,8 @@ from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import FrameBuffer, frame
 from lib9.messages import UnknownMessage
 from venti_store import versions, wire
+from venti_store.codec import NAME_SIZE_MAX
+from venti_store.interfaces import LogRecord
 from venti_store.wire import Version
 
 TAGS_MAX: Final = 256
@@ -55,6 +57,7 @@ class _Owed:
 
     reply: type[wire.Reply]
     items_max: int  # blocks, records or flags
+    bare: bool = False  # records of blocks come without their bytes
 
 
 class Connection:
@@ -234,7 +237,7 @@ def _owed(message: wire.Request) -> _Owed:
         case wire.ReadMany(items) | wire.WriteMany(items) | wire.HaveMany(items):
             items_max = len(items)
         case wire.ReadLog():
-            items_max = message.count
+            return _Owed(wire.LogEntries, message.count, bare=not message.contents)
         case _:
             items_max = 0
     return _Owed(wire.REPLY_TO[type(message)], items_max)
@@ -253,6 +256,8 @@ def _count(owed: _Owed, message: wire.Reply) -> str | None:
             count = len(message.flags)
         case wire.LogEntries():
             more, count, exact = message.more, len(message.records), False
+            if owed.bare and any(len(r.data) > _bare_max(r) for r in message.records):
+                return "more bytes in the log's entries than were asked for"
         case _:
             return None
     owed.items_max -= count
@@ -265,3 +270,11 @@ def _count(owed: _Owed, message: wire.Reply) -> str | None:
     if not more and exact and owed.items_max:
         return f"{owed.items_max} items are missing"
     return None
+
+
+def _bare_max(record: LogRecord) -> int:
+    """Return how many bytes an entry may have that was asked for without the bytes of blocks.
+
+    It bounds what a server makes its client hold: thousands of entries may be asked for at a time.
+    """
+    return NAME_SIZE_MAX if record.kind is None else 0

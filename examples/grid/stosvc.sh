@@ -9,7 +9,7 @@ queue=$home/requests
 environments=$home/environments
 peers=$home/config/spawngrid/ndb
 work=$(mktemp -d)
-mkdir "$work/nodes" "$work/pending" "$work/waiting"
+mkdir "$work/nodes" "$work/pending" "$work/waiting" "$work/wanted" "$work/admitted"
 mkfifo "$work/events"
 trap 'trap "" TERM; rm -rf "$work"; kill 0; exit 0' TERM INT HUP
 spawn_max=$(ndbquery -f "$config" sys "$GRID_NODE" spawn-max 2> /dev/null)
@@ -95,6 +95,12 @@ pend() { # ID USER VERB NODE ENVIRONMENT LINE: tell a cpu node, and again until 
     echo "$2 $3 $4 $5 $6" > "$work/pending/$1"
     tell "$6"
 }
+users() { # who may enter what is loaded, with their keys: those whom this node still knows
+    comma=''
+    for u in $e_user $e_invited; do
+        key=$(key_of "$u") && printf '%s%s/%s' "$comma" "$u" "$key" && comma=,
+    done
+}
 is_here() { [ -e "$work/nodes/$1" ] && [ $(($(date +%s) - $(stat -c %Y "$work/nodes/$1"))) -lt 20 ]; }
 choose() { # BYTES: the node here with the most free memory, if that is enough
     for n in $(ls "$work/nodes"); do
@@ -139,12 +145,18 @@ answer() { # ID USER VERB WORDS...: carry out one request
         case $2 in *[!A-Za-z0-9_.+-]* | [.-]*) end "$id" "$user" 2 "'$2' cannot be a name" && return ;; esac
         pend "$id" "$user" save "$e_node" "$e_id" "save $id $e_id node=$e_node"
         ;;
-    invite:2)
+    invite:2 | uninvite:2)
         own "$user" "$2" || { end "$id" "$user" 4 "$2 not owned by $user" && return; }
-        key=$(key_of "$1") || { end "$id" "$user" 4 "$1: no such user" && return; }
-        invited=$(echo "$e_invited $1" | tr ' ' '\n' | grep . | sort -u | tr '\n' ' ')
-        keep "$e_id" "$e_user" "$e_alias" "$e_name" "$e_score" "$e_node" "$e_state" "$e_time" "$e_options" "$invited"
-        pend "$id" "$user" admit "$e_node" "$e_id" "admit $id $e_id $1 node=$e_node key=$key"
+        if [ "$verb" = invite ]; then
+            key_of "$1" > /dev/null || { end "$id" "$user" 4 "$1: no such user" && return; }
+            e_invited="$e_invited $1"
+        else
+            e_invited=$(echo " $e_invited " | sed "s/ $1 / /g")
+        fi
+        e_invited=$(echo "$e_invited" | tr ' ' '\n' | grep . | sort -u | tr '\n' ' ')
+        keep "$e_id" "$e_user" "$e_alias" "$e_name" "$e_score" "$e_node" "$e_state" "$e_time" "$e_options" "$e_invited"
+        users > "$work/wanted/$e_id"
+        pend "$id" "$user" "$verb" "$e_node" "$e_id" "admit $id $e_id node=$e_node users=$(cat "$work/wanted/$e_id")"
         ;;
     boom:1 | kill:1)
         own "$user" "$1" || { end "$id" "$user" 4 "$1 not owned by $user" && return; }
@@ -181,7 +193,7 @@ answer() { # ID USER VERB WORDS...: carry out one request
         done
         end "$id" "$user"
         ;;
-    scores:* | log:* | diff:* | share:* | unshare:* | save:* | invite:* | boom:* | status:* | where:* | nodes:*)
+    scores:* | log:* | diff:* | share:* | unshare:* | save:* | invite:* | uninvite:* | boom:* | status:* | where:* | nodes:*)
         end "$id" "$user" 2 "$verb: not so many words" ;;
     *) end "$id" "$user" 2 "unknown command" ;;
     esac
@@ -329,10 +341,13 @@ node_said() { # a line of cpu.out
         ;;
     boomed) boomed "$2" ;;
     admitted)
+        read -r _ _ _ p_env _ 2> /dev/null < "$work/pending/$2" || p_env=$2
+        printf %s "$(value users "$@")" > "$work/admitted/$p_env"
         pending "$2" || return 0
         load "$p_env"
         other=$(tr ' \t' '\n\n' < "$queue/queued/$2" | sed -n 's/^word=//p' | sed -n 2p)
-        say "$2" "$p_user" "$other may attach $e_alias" && end "$2" "$p_user"
+        [ "$p_verb" = invite ] && may=may || may='may no longer'
+        say "$2" "$p_user" "$other $may attach $e_alias" && end "$2" "$p_user"
         ;;
     esac
 }
@@ -360,6 +375,16 @@ tick() {
     for id in $(ls "$work/pending"); do
         read -r p_user p_verb p_node p_env p_line < "$work/pending/$id"
         [ -z "$p_line" ] || tell "$p_line"
+    done
+    if [ ! -e "$work/keys" ] || [ "$peers" -nt "$work/keys" ]; then
+        touch "$work/keys" # somebody who may enter may be known no more, or by another key
+        for e in $(ls "$environments"); do load "$e" && users > "$work/wanted/$e"; done
+    fi
+    for e in $(ls "$work/wanted"); do
+        [ -e "$environments/$e" ] || { rm -f "$work/wanted/$e" "$work/admitted/$e" && continue; }
+        cmp -s "$work/wanted/$e" "$work/admitted/$e" && continue
+        load "$e"
+        case $e_state in running | ended) tell "admit $e $e node=$e_node users=$(cat "$work/wanted/$e")" ;; esac
     done
 }
 

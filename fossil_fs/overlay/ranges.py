@@ -91,6 +91,8 @@ class Ranges:
         inode = self._file(ino)
         plan = where(overlay, inode, offset, end)
         if all(source == ZEROS for _, _, source in plan):
+            if inode.layers and overlay.scratch.layer_is_open(inode.layers[-1].number):
+                files.punch(inode.layers[-1].number, offset, end - offset)  # it may be reserved
             return
         limit = inode.size if not inode.layers else inode.layers[-1].limit
         overlay.scratch.admit(max(0, min(end, limit) - offset) + PAGE)

@@ -49,13 +49,12 @@ class Admitted:
         rows = [[("user", name), ("key", key)] for name, key in admission.users]
         files.replace(self._path(admission.environment), files.record_of(head, *rows))
 
-    def add(self, environment: str, user: str, key: str) -> bool:
-        """Let one more in; False if there is no such environment."""
+    def change(self, environment: str, users: tuple[tuple[str, str], ...]) -> bool:
+        """Let these in and nobody else; False if there is no such environment."""
         admission = self.find(environment)
         if admission is None:
             return False
-        if (user, key) not in admission.users:
-            users = (*admission.users, (user, key))
+        if users != admission.users:
             self.keep(Admission(environment, admission.alias, users))
         return True
 

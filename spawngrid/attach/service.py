@@ -16,7 +16,7 @@ from spawngrid.attach import wire
 from spawngrid.attach.admitted import Admitted
 from spawngrid.attach.console import Console
 from spawngrid.attach.processes import process_lines
-from spawngrid.attach.session import AWAY_SECONDS_MAX, SESSIONS_MAX, Session
+from spawngrid.attach.session import AWAY_SECONDS_MAX, SESSIONS_MAX, SESSIONS_OF_ONE_MAX, Session
 from spawngrid.environment.interface import Environments, NoSuchEnvironment
 from spawngrid.messages import Frames
 
@@ -63,9 +63,12 @@ class AttachService:
                 now = trio.current_time()
                 for name, session in list(self._sessions.items()):
                     away = session.away_since is not None and now - session.away_since
-                    if away and away > AWAY_SECONDS_MAX:
-                        del self._sessions[name]
-                        nursery.start_soon(session.hang_up)
+                    if not self._may_stay(session):
+                        session.failure = NoSuchEnvironment("you may not enter this any longer")
+                    elif not away or away <= AWAY_SECONDS_MAX:
+                        continue
+                    del self._sessions[name]
+                    nursery.start_soon(session.hang_up)
 
     async def converse(self, stream: trio.abc.Stream, remote_static: bytes) -> None:
         """Serve one connection of the holder of this key; closes `stream`."""
@@ -106,6 +109,9 @@ class AttachService:
         user, alias = self._user(first.environment, remote_static)
         if len(self._sessions) >= SESSIONS_MAX:
             raise SpawngridError(f"{SESSIONS_MAX} sessions are the limit of this node")
+        mine = sum(1 for session in self._sessions.values() if session.owner == remote_static)
+        if mine >= SESSIONS_OF_ONE_MAX:
+            raise SpawngridError(f"{SESSIONS_OF_ONE_MAX} sessions of yours are there already")
         environment = await self._environment_id(first.environment)
         self._audit(user, f"{_KINDS.get(first.kind, '?')} {alias}")
         session = self._sessions[first.session] = Session(first, remote_static, environment)
@@ -119,7 +125,8 @@ class AttachService:
             await session.run(self._environments)
 
         async def console() -> None:
-            await Console(session).run(self._environments)
+            with session.scope:
+                await Console(session).run(self._environments)
 
         async def processes() -> None:
             def look() -> str:
@@ -139,6 +146,11 @@ class AttachService:
             session.changed()
 
         return {wire.CONSOLE: console, wire.PROCESSES: processes}.get(session.asked.kind, command)
+
+    def _may_stay(self, session: Session) -> bool:
+        """Tell whether who opened a session may enter still; a boomed environment ends it itself."""
+        admission = self._admitted.find(session.asked.environment)
+        return admission is None or admission.user(session.owner) is not None
 
     def _user(self, environment: str, remote_static: bytes) -> tuple[str, str]:
         """Return who holds this key, and what the environment is called; NoSuchEnvironment."""

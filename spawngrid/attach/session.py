@@ -31,6 +31,7 @@ AWAY_SECONDS_MAX: Final = 3600.0
 HANG_UP_SECONDS_MAX: Final = 5.0  # between SIGHUP and SIGKILL
 DRAIN_SECONDS: Final = 0.2  # for output of children that outlive the command
 SESSIONS_MAX: Final = 256  # of one node
+SESSIONS_OF_ONE_MAX: Final = 64  # of one key there: nobody takes all of them
 _VARIABLES_MAX: Final = 256
 
 _threads = trio.CapacityLimiter(2 * SESSIONS_MAX)  # each session waits in one
@@ -49,6 +50,7 @@ class Session:
         self.failure: SpawngridError | None = None
         self.started = trio.Event()
         self.ended = trio.Event()
+        self.scope = trio.CancelScope()  # of what no signal ends: the shell that all share goes on
         self.changed: Callable[[], None] = lambda: None  # tells the connection there is now
         self.away_since: float | None = None
         self._input = bytearray()
@@ -124,10 +126,12 @@ class Session:
 
     async def hang_up(self) -> None:
         """End the command, as when a terminal goes away."""
+        self.changed()
         self.signal(signal.SIGHUP)
         with trio.move_on_after(HANG_UP_SECONDS_MAX):
             await self.ended.wait()
         self.signal(signal.SIGKILL)
+        self.scope.cancel()
         self.output.acknowledge(self.output.sent)
         self._look()
 

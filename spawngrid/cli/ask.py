@@ -128,6 +128,14 @@ def _add_environments(words: argparse._SubParsersAction[Parser]) -> None:
     p.add_argument("env", metavar="ENV", help="an environment of yours")
     p = _verb(
         words,
+        "uninvite",
+        "No longer let another user into an environment of yours. What they run there is ended.",
+        lambda args: ["uninvite", args.user, args.env],
+    )
+    p.add_argument("user", metavar="USER", help="a user who was invited")
+    p.add_argument("env", metavar="ENV", help="an environment of yours")
+    p = _verb(
+        words,
         "boom",
         "End an environment. What was not saved is gone; what was saved stays.",
         lambda args: ["boom", args.env],

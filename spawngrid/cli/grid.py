@@ -11,7 +11,7 @@ from lib9.cli import Parser, entry
 COMMANDS: Final = {  # module of spawngrid.cli → its words
     "ask": (
         "scores", "share", "unshare", "log", "diff", "spawn", "spawndisk", "save", "savedisk",
-        "invite", "boom", "kill", "status", "nodes", "whoami",
+        "invite", "uninvite", "boom", "kill", "status", "nodes", "whoami",
     ),
     "enter": ("attach", "run", "console", "ps"),
     "join": ("join",),

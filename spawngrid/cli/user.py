@@ -31,8 +31,9 @@ def add(words: argparse._SubParsersAction[Parser]) -> None:
     gone = what.add_parser(
         "rm",
         help="forget a user or a node",
-        description="Forget a user or a node: from now on its key opens nothing here. What is stored\n"
-        "under the user's names stays, and so do environments that run.",
+        description="Forget a user or a node: from now on its key opens nothing, and in some seconds its\n"
+        "connections end, and what it runs in environments. What is stored under the user's names\n"
+        "stays, and so do environments that run.",
     )
     for each, run in ((new, add_user), (gone, remove)):
         each.add_argument("name", metavar="USER", help="the user's name")

@@ -21,7 +21,7 @@ from typing import Final
 from lib9 import keys
 from lib9.blocking import SecureSocket, connect
 from lib9.dial import CannotDial, parse_dial
-from lib9.errors import Exit, Refused, RemoteProtocolError
+from lib9.errors import Exit, Refused, RemoteProtocolError, SpawngridError
 from lib9.keys import Identity
 from spawngrid.attach import wire
 from spawngrid.attach.kept import Kept
@@ -46,6 +46,10 @@ class Place:
     node: str
     dial: str
     public: bytes
+
+
+class SessionLost(SpawngridError):
+    """A session that was begun cannot be gone on with. Its command is not begun again."""
 
 
 class Session:
@@ -81,7 +85,8 @@ class Session:
     def run(self, *, keyboard: int = 0, raw: bool = False, reads: bool = True) -> int:
         """Carry until the command has ended; return its exit status.
 
-        RequestFailed when there is no such session; NotAnswering when the node stays away. `raw`:
+        RequestFailed, Refused or NotAnswering when none was begun; SessionLost when it was, and the
+        command may or may not have ended. `raw`:
         keys go as they are, and Ctrl-] leaves. Without `reads` nothing is read from the keyboard.
         """
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -90,6 +95,10 @@ class Session:
             with self._catching(raw), _raw(keyboard, raw):
                 self._connect(fresh=True)
                 self._carry(keyboard if reads else -1, wake_read, raw)
+        except (NotAnswering, Refused, RequestFailed) as error:
+            if not self._opened:
+                raise  # nothing was begun: the caller may try elsewhere
+            raise SessionLost(str(error)) from None
         finally:
             signal.set_wakeup_fd(before)
             os.close(wake_read)

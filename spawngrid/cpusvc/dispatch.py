@@ -53,17 +53,25 @@ class Dispatcher:
             self._answers.pop(asked.environment, None)
             if asked.environment not in self.environments and not self._starting(asked.environment):
                 return [f"boomed {asked.environment}"], None, False
+        if isinstance(asked, Admit):
+            return [], asked, False  # done again, whenever it comes: who may enter changes
         if asked.request in self._answers:
             return [self._answers[asked.request]], None, False
-        if asked.request in self.under_way or len(self.under_way) >= UNDER_WAY_MAX:
+        if self._is_left(asked):
             return [], None, False
-        if isinstance(asked, Boom) and self._starting(asked.environment):
-            return [], None, False  # it comes again, when there is something to end
         self.under_way[asked.request] = asked
         return [], asked, False
 
+    def _is_left(self, asked: Work) -> bool:
+        """Tell whether a line is left for its repetition: it is being done, or cannot be done yet."""
+        if asked.request in self.under_way or len(self.under_way) >= UNDER_WAY_MAX:
+            return True
+        return isinstance(asked, Boom) and self._starting(asked.environment)
+
     def done(self, work: Work, answer: str) -> str:
         """Take note that `work` is done, and return the line that says so."""
+        if isinstance(work, Admit):
+            return answer
         self.under_way.pop(work.request, None)
         self._step += 1
         if isinstance(work, Fetch) and answer.startswith("ready "):

@@ -23,6 +23,7 @@ from spawngrid.cpusvc.work import Work, Worker, memory_bytes
 from spawngrid.environment.interface import Environments
 from spawngrid.errors import BadWord
 from spawngrid.hubtexts.hubs import HubReader, append_line
+from spawngrid.hubtexts.to_cpu import Admit
 from spawngrid.settings.config import NodeConfig
 
 log = logging.getLogger("cpusvc")
@@ -92,7 +93,9 @@ class Service:
             return
         for answer in answers:
             self._say(answer)
-        if work is not None:
+        if isinstance(work, Admit):  # here, so that the last that was told is the last that is done
+            self._say(self._dispatcher.done(work, self._worker.answer(work)))
+        elif work is not None:
             self._begin(work)
         if say_here:
             self._say_here()

@@ -11,7 +11,7 @@ from lib9.faults import fault
 from spawngrid import files
 from spawngrid.attach.admitted import Admission, Admitted
 from spawngrid.environment.interface import Environments, Limits, NoSuchEnvironment, Spec
-from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save
+from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save, users_text
 from spawngrid.settings.config import NodeConfig
 
 log = logging.getLogger("cpusvc")
@@ -107,9 +107,9 @@ class Worker:
         return f"boomed {boom.environment}"
 
     def _admit(self, admit: Admit) -> str:
-        if not self._admitted.add(admit.environment, admit.user, admit.key):
+        if not self._admitted.change(admit.environment, admit.users):
             raise NoSuchEnvironment(f"{admit.environment}: no such environment here")
-        return f"admitted {admit.request}"
+        return f"admitted {admit.request} users={users_text(admit.users)}"
 
     def _id_of(self, request_id: str) -> str:
         with self._lock:

@@ -5,7 +5,7 @@
     failed ID WHY...
     saved ID SCORE [pause=MS] [frozen=0]
     boomed ID
-    admitted ID
+    admitted ID users=USER/KEY,USER/KEY
 
 ID is that of the request, or for `ready` and `boomed` of the environment, which has the id of the
 request that spawned it. WHY is text up to the end of the line.
@@ -58,7 +58,10 @@ class Boomed:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
+    """These may enter now, as `admit` has them."""
+
     request: str
+    users: str = ""
 
 
 Said = Here | Ready | Failed | Saved | Boomed | Admitted
@@ -74,6 +77,8 @@ def parse(text: str) -> Said:
         return _here(line)
     if line.verb in _SIMPLE and len(line.words) == 1:
         return _SIMPLE[line.verb](_id(line.words[0]))
+    if line.verb == "admitted" and len(line.words) == 1:
+        return Admitted(_id(line.words[0]), line.pairs.get("users", ""))
     if line.verb == "saved" and len(line.words) == 2:
         pause = line.pairs.get("pause", "")
         frozen = line.pairs.get("frozen", "1") != "0"
@@ -84,7 +89,6 @@ def parse(text: str) -> Said:
 _SIMPLE: Final[dict[str, Callable[[str], Said]]] = {
     "ready": Ready,
     "boomed": Boomed,
-    "admitted": Admitted,
 }
 
 

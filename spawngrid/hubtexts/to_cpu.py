@@ -4,11 +4,11 @@ fetch ID NAME USER SCORE node=N as=ALIAS key=KEY [disk=BYTES|ram=BYTES] [network
 [limits=none] [memory=BYTES] [cpus=N] [pids=N]
 save ID ENVIRONMENT node=N
 boom ID ENVIRONMENT node=N
-admit ID ENVIRONMENT USER node=N key=KEY
+admit ID ENVIRONMENT node=N users=USER/KEY,USER/KEY
 who
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from spawngrid.errors import BadWord
@@ -57,12 +57,11 @@ class Boom:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Let another user in, who is known by this key."""
+    """Let these users in, known by these keys, and nobody else."""
 
     request: str
     environment: str
-    user: str
-    key: str
+    users: tuple[tuple[str, str], ...]
     node: str
 
 
@@ -74,7 +73,7 @@ def parse(text: str) -> Asked:
     line = parse_line(text)
     if (line.verb, line.words) == ("who", ()):
         return Who()
-    shapes = {"fetch": (4, _fetch), "save": (2, _save), "boom": (2, _boom), "admit": (3, _admit)}
+    shapes = {"fetch": (4, _fetch), "save": (2, _save), "boom": (2, _boom), "admit": (2, _admit)}
     count, make = shapes.get(line.verb, (-1, _save))
     if len(line.words) != count or not is_id(line.words[0]):
         raise BadWord(f"{text[:80]!r}: no line for a cpu node")
@@ -106,7 +105,12 @@ def _boom(line: Line) -> Asked:
 
 
 def _admit(line: Line) -> Asked:
-    request, environment, user = line.words
-    return Admit(
-        request, environment, check_user_or_node(user), line.pairs["key"], line.pairs["node"]
-    )
+    request, environment = line.words
+    users = [text.partition("/") for text in line.pairs["users"].split(",") if text]
+    found = tuple((check_user_or_node(user), key) for user, _, key in users)
+    return Admit(request, environment, found, line.pairs["node"])
+
+
+def users_text(users: Iterable[tuple[str, str]]) -> str:
+    """Return the value of `users=` of an `admit` line."""
+    return ",".join(f"{user}/{key}" for user, key in users)

@@ -29,6 +29,7 @@ HANDSHAKES_MAX: Final = (
     64  # at a time; then the slowest gives way, so who is silent keeps nobody out
 )
 CONNECTIONS_MAX: Final = 4096
+HOUSE_SECONDS: Final = 5.0  # how soon who is known no more is out
 TOLD_MAX: Final = 100  # lines of the log in TOLD_SECONDS: strangers may not fill a disk with it
 TOLD_SECONDS: Final = 60.0
 CONNECTIONS_OF_ONE_MAX: Final = (
@@ -70,8 +71,28 @@ class Listener:
         self._admitted = admitted
         self._shaking: deque[trio.CancelScope] = deque()
         self._connections: Counter[bytes] = Counter()
+        self._open: dict[trio.CancelScope, tuple[Guest, str]] = {}
         self._told = 0
         self._told_since = -TOLD_SECONDS
+
+    async def keep_house(self) -> None:
+        """End the connections of who is known no more, or has lost a right; runs until cancelled."""
+        while True:
+            await trio.sleep(HOUSE_SECONDS)
+            try:
+                peers = self._peers()
+            except BadKey as error:
+                log.warning("%s", error)
+                continue
+            for scope, (guest, name) in list(self._open.items()):
+                now = self._guest(guest.key, peers) or Guest("", None, guest.key)
+                service = self._services[name]
+                known = now.peer is not None or now.name or service.strangers
+                if not known or not service.admits(now):
+                    self._tell(
+                        f"{guest.name or 'somebody'}: cut off: has no right to {name} any longer"
+                    )
+                    scope.cancel()
 
     async def __call__(self, stream: trio.SocketStream) -> None:
         """Serve one connection; raises nothing but Cancelled."""
@@ -106,9 +127,13 @@ class Listener:
     async def _serve(self, accepted: secure.Accepted[Guest], place: str) -> None:
         guest = accepted.peer
         self._connections[guest.key] += 1
+        scope = trio.CancelScope()
+        self._open[scope] = (guest, accepted.service)
         try:
-            await self._services[accepted.service].serve(accepted.stream, guest, place)
+            with scope:
+                await self._services[accepted.service].serve(accepted.stream, guest, place)
         finally:
+            del self._open[scope]
             self._connections[guest.key] -= 1
             if not self._connections[guest.key]:
                 del self._connections[guest.key]
@@ -129,7 +154,7 @@ class Listener:
 
     def _admit(self, channel_key: bytes, name: str) -> Guest:
         service = self._services.get(name)
-        guest = self._guest(channel_key)
+        guest = self._guest(channel_key, self._peers())
         if guest is None:
             if service is None or not service.strangers:
                 raise Refused("this key is not known here")
@@ -148,8 +173,8 @@ class Listener:
         if self._connections[guest.key] >= CONNECTIONS_OF_ONE_MAX and not trusted:
             raise Refused(f"{CONNECTIONS_OF_ONE_MAX} connections of yours are there already")
 
-    def _guest(self, channel_key: bytes) -> Guest | None:
-        peer = self._peers().by_channel_key(channel_key)
+    def _guest(self, channel_key: bytes, peers: Peers) -> Guest | None:
+        peer = peers.by_channel_key(channel_key)
         if peer is not None:
             return Guest(peer.name, peer, channel_key)
         user = self._admitted.user(channel_key) if self._admitted is not None else None

@@ -12,6 +12,7 @@ its id; killed anywhere, it is either queued or done.
 
 import os
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +24,7 @@ from spawngrid import files
 from spawngrid.errors import NoSuchRequest, RequestFailed
 from spawngrid.request.ids import is_id, new_id
 
-DONE_MAX: Final = 1000  # answered requests that are kept, for who asks again
+DONE_MAX: Final = 200  # answered requests of one user that are kept, for who asks again
 QUEUED_MAX: Final = 64  # of one user: more is refused
 ANSWER_SIZE_MAX: Final = 16 << 20  # bytes of one answer
 
@@ -57,7 +58,13 @@ class Queue:
             private_directory(os.path.join(folder, name))
         known = [*self._names("queued"), *self._names("done")]
         self._latest = max(known, default="")
-        self._marks = {(r.user, r.mark): r.id for r in map(self.find, known) if r is not None}
+        self._marks: dict[tuple[str, str], str] = {}
+        self._of: defaultdict[str, deque[str]] = defaultdict(deque)  # user → ids, oldest first
+        for request in map(self.find, sorted(known)):
+            if request is not None:
+                self._of[request.user].append(request.id)
+                if request.mark:
+                    self._marks[request.user, request.mark] = request.id
 
     def add(
         self, user: str, words: tuple[str, ...], mark: str, now_ns: Callable[[], int] = time.time_ns
@@ -81,7 +88,8 @@ class Queue:
         fault("queue.added")
         if mark:
             self._marks[user, mark] = request.id
-        self._forget_old()
+        self._of[user].append(request.id)
+        self._forget_old(user)
         return request
 
     def queued(self) -> list[Request]:
@@ -159,13 +167,14 @@ class Queue:
     def _path(self, place: str, request_id: str) -> str:
         return os.path.join(self.folder, place, request_id)
 
-    def _forget_old(self) -> None:
-        done = self._names("done")
-        for request_id in done[: max(0, len(done) - DONE_MAX)]:
-            if (old := self.find(request_id)) is not None:
-                self._marks.pop((old.user, old.mark), None)
-            files.remove(self._path("answers", request_id))
-            files.remove(self._path("done", request_id))
+    def _forget_old(self, user: str) -> None:
+        """Remove what this user was answered long ago; who asks much makes nobody else's go."""
+        mine = self._of[user]
+        while len(mine) > DONE_MAX and not os.path.exists(self._path("queued", mine[0])):
+            if (old := self.find(mine[0])) is not None:
+                self._marks.pop((user, old.mark), None)
+            files.remove(self._path("answers", mine[0]))
+            files.remove(self._path("done", mine.popleft()))
 
 
 def _record(request: Request) -> bytes:

@@ -46,12 +46,17 @@ def spawn_options(pairs: Mapping[str, str], rules: Rules) -> dict[str, str]:
     if network not in rules.networks:
         raise BadWord(f"network={network}: this grid gives {', '.join(sorted(rules.networks))}")
     options["network"] = network
-    return options | (_limits(pairs, rules) if pairs.get("limits") != "none" else _unlimited(rules))
+    return options | (
+        _limits(pairs, rules) if pairs.get("limits") != "none" else _unlimited(pairs, rules)
+    )
 
 
-def _unlimited(rules: Rules) -> dict[str, str]:
+def _unlimited(pairs: Mapping[str, str], rules: Rules) -> dict[str, str]:
     if not rules.unlimited:
         raise BadWord("limits=none: this grid does not give that")
+    for attr in ("memory", "cpus", "pids"):
+        if attr in pairs:
+            raise BadWord(f"limits=none and {attr}=: one or the other")
     return {"limits": "none"}
 
 

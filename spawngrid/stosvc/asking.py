@@ -8,6 +8,7 @@ from typing import Final
 
 from lib9.errors import Exit, SpawngridError
 from spawngrid.errors import BadWord
+from spawngrid.hubtexts.to_cpu import users_text
 from spawngrid.hubtexts.words import Line, check_user_or_node, line_of
 from spawngrid.request.queue import Request
 from spawngrid.settings.rules import Rules
@@ -25,6 +26,7 @@ from spawngrid.stosvc.effects import (
 from spawngrid.stosvc.state import Environment, Names, Node
 
 RESEND_SECONDS: Final = 5.0
+KEYS_SECONDS: Final = 5.0  # between looks at whether those who may enter are still known
 NODE_SECONDS_MAX: Final = 12.0  # that a request waits for a cpu node to appear
 SILENT_SECONDS_MAX: Final = 40.0  # that a request waits for a node that says nothing
 LOST_SECONDS_MAX: Final = 86400  # that the record of a lost environment is kept for its user
@@ -37,6 +39,7 @@ USAGE: Final = (
     "share user scorename",
     "unshare user scorename",
     "invite user env",
+    "uninvite user env",
     "boom env",
     "status",
     "where env",
@@ -89,6 +92,8 @@ class Asking:
         self._waiting: dict[str, Waiting] = {}
         self._begun = now
         self._boomed_at: dict[str, float] = {}
+        self._admitted: dict[str, str] = {}  # environment → who may enter, as its node said last
+        self._looked_at_keys = -KEYS_SECONDS
 
     def start(self) -> list[Effect]:
         """Return what is done first: every cpu node is asked what it runs."""
@@ -121,6 +126,7 @@ class Asking:
             "share": self._share,
             "unshare": self._share,
             "invite": self._invite,
+            "uninvite": self._uninvite,
             "boom": self._boom,
             "kill": self._boom,
             "status": self._status,
@@ -284,16 +290,31 @@ class Asking:
         _count(line, 2, 2, "invite USER ENV")
         other = check_user_or_node(line.words[0])
         environment = self._own(request.user, line.words[1])
-        key = self._key_of(other)
-        if key is None:
+        if self._key_of(other) is None:
             raise NotFound(f"{other}: no such user")
-        pairs = {"node": environment.node, "key": key}
-        admit = Line("admit", (request.id, environment.id, other), pairs)
         invited = tuple(dict.fromkeys((*environment.invited, other)))
+        return self._admit(request, replace(environment, invited=invited), now)
+
+    def _uninvite(self, request: Request, line: Line, now: float, _time: int) -> list[Effect]:
+        _count(line, 2, 2, "uninvite USER ENV")
+        other = check_user_or_node(line.words[0])
+        environment = self._own(request.user, line.words[1])
+        left = tuple(user for user in environment.invited if user != other)
+        return self._admit(request, replace(environment, invited=left), now)
+
+    def _admit(self, request: Request, environment: Environment, now: float) -> list[Effect]:
+        keep = self._keep(environment)
         return [
-            self._keep(replace(environment, invited=invited)),
-            *self._tell(request, environment, admit, now),
+            keep,
+            *self._tell(request, environment, self._admission(request.id, environment), now),
         ]
+
+    def _admission(self, request_id: str, environment: Environment) -> Line:
+        """Return the line that says who may enter: whom this node knows of those who were let in."""
+        names = dict.fromkeys((environment.user, *environment.invited))
+        users = [(name, key) for name in names if (key := self._key_of(name)) is not None]
+        pairs = {"node": environment.node, "users": users_text(users)}
+        return Line("admit", (request_id, environment.id), pairs)
 
     def _boom(self, request: Request, line: Line, now: float, _time: int) -> list[Effect]:
         _count(line, 1, 1, "boom ENV")

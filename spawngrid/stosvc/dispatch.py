@@ -12,9 +12,11 @@ from dataclasses import replace
 
 from lib9.errors import Exit, UsageError
 from spawngrid.hubtexts import from_cpu
+from spawngrid.hubtexts.to_cpu import users_text
 from spawngrid.hubtexts.words import Line
 from spawngrid.request.queue import Request
 from spawngrid.stosvc.asking import (
+    KEYS_SECONDS,
     LOST_SECONDS_MAX,
     NODE_SECONDS_MAX,
     RESEND_SECONDS,
@@ -59,8 +61,7 @@ class Dispatcher(Asking):
             case from_cpu.Boomed():
                 return self._node_boomed(said)
             case from_cpu.Admitted():
-                pending = self._pending.pop(said.request, None)
-                return [] if pending is None else _admitted(pending, self._alias(pending))
+                return self._node_admitted(said)
 
     def _alias(self, pending: Pending) -> str:
         environment = self.environments.get(pending.environment)
@@ -119,7 +120,31 @@ class Dispatcher(Asking):
             effects.append(self._keep(environment))
         pending = self._pending.pop(said.environment, None)
         if pending is not None:
+            owner = [(environment.user, pending.line.pairs.get("key", ""))]
+            self._admitted[environment.id] = users_text(owner)
             effects += self._ready(pending.request, environment)
+        return effects
+
+    def _node_admitted(self, said: from_cpu.Admitted) -> list[Effect]:
+        pending = self._pending.pop(said.request, None)
+        self._admitted[pending.environment if pending is not None else said.request] = said.users
+        return [] if pending is None else _admitted(pending, self._alias(pending))
+
+    def _look_at_keys(self, now: float) -> list[Effect]:
+        """Tell nodes who may enter, where that is not what they said last: somebody is known no more.
+
+        Said again until it is answered, and once for each environment by a dispatcher that has begun.
+        """
+        if now - self._looked_at_keys < KEYS_SECONDS:
+            return []
+        self._looked_at_keys = now
+        effects: list[Effect] = []
+        self._admitted = {i: t for i, t in self._admitted.items() if i in self.environments}
+        for environment in self.environments.values():
+            line = self._admission(environment.id, environment)
+            here = environment.state in ("running", "ended")
+            if here and self._admitted.get(environment.id) != line.pairs["users"]:
+                effects.append(Tell(line))
         return effects
 
     def _node_failed(self, said: from_cpu.Failed) -> list[Effect]:
@@ -176,6 +201,7 @@ class Dispatcher(Asking):
                 self._waiting.pop(waiting.request.id, None)
         for pending in list(self._pending.values()):
             effects += self._still_pending(pending, now)
+        effects += self._look_at_keys(now)
         for environment in list(self.environments.values()):
             if environment.state == "lost" and time - environment.time > LOST_SECONDS_MAX:
                 del self.environments[environment.id]
@@ -197,13 +223,17 @@ class Dispatcher(Asking):
             return [*effects, End(pending.request.id, Exit.UNREACHABLE, text)]
         if now - pending.told >= RESEND_SECONDS:
             pending.told = now
+            environment = self.environments.get(pending.environment)
+            if pending.line.verb == "admit" and environment is not None:
+                pending.line = self._admission(pending.request.id, environment)
             return [Tell(pending.line)]
         return []
 
 
 def _admitted(pending: Pending, alias: str) -> list[Effect]:
-    other = pending.request.words[1]
-    return [Say(pending.request.id, f"{other} may attach {alias}"), End(pending.request.id)]
+    verb, other = pending.request.words[:2]
+    may = "may attach" if verb == "invite" else "may no longer attach"
+    return [Say(pending.request.id, f"{other} {may} {alias}"), End(pending.request.id)]
 
 
 def _seconds_of(request: Request) -> int:

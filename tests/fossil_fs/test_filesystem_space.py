@@ -75,6 +75,16 @@ async def test_punching_and_zeroing(
     await same_after_save(fs, store, tmp_path)
 
 
+async def test_punching_gives_back_what_was_reserved(fs: Driver) -> None:
+    ino = await fs.create("f")
+    await fs.fs.fallocate(ino, 0, 0, 4 << 20, 0)
+    assert (await fs.stat("f")).blocks * 512 >= 4 << 20
+    await fs.write("f", 3 << 20, b"x")
+    await fs.fs.fallocate(ino, 0, 0, 2 << 20, 3)
+    assert (await fs.stat("f")).blocks * 512 < 3 << 20
+    assert await fs.read("f") == bytes(3 << 20) + b"x" + bytes((1 << 20) - 1)
+
+
 async def test_copy_file_range(fs: Driver) -> None:
     data = os.urandom(3 * UNIT)
     source, target = await fs.put("a", data), await fs.create("b")

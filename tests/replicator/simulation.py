@@ -8,7 +8,8 @@ what happened, the same for the same seed. After every step:
 2. Every block of every store has the bytes of its score, but for those the simulation spoilt itself.
 3. What a node acknowledged is in its log until its disk is lost or set back.
 
-At the end all links are mended, and every name that is anywhere must come everywhere.
+At the end all links are mended, what rotted beyond repair gets a new disk, and every name that is
+anywhere must come everywhere.
 """
 
 import hashlib
@@ -298,12 +299,15 @@ class Simulation:
 
     async def lose_disk(self):
         node = self.any_node()
+        await self.begin_anew(node)
+        return node.name
+
+    async def begin_anew(self, node: Node) -> None:
         await self.halt(node)
         self.serial += 1
         self.replace_disk(node, Disk(f"{node.name}.{self.serial}"))
         node.copies.clear()
         await self.boot(node)
-        return node.name
 
     def replace_disk(self, node: Node, disk: Disk) -> None:
         node.disk = disk
@@ -393,12 +397,10 @@ class Simulation:
                 await self.lie()
         self.cut.clear()
         for node in self.nodes.values():
-            for key in sorted(node.spoilt, key=repr):
-                # repaired from wherever somebody kept it
-                for other in self.nodes.values():
-                    data = other.disk.blocks.get(key)
-                    if data is not None and BLAKE3.score(data) == key[0]:
-                        node.disk.blocks[key] = data
+            self.repair(node)
+        for node in self.nodes.values():
+            if node.spoilt:  # the last copy: no name behind it can ever go on from there
+                await self.begin_anew(node)
         ended = trio.current_time() + CALM_SECONDS_MAX
         while True:
             self.check()
@@ -409,6 +411,15 @@ class Simulation:
             assert trio.current_time() < ended, self.disagreement(wanted)
             await trio.sleep(10)
         self.note(f"agreed on {len(wanted)}")
+
+    def repair(self, node: Node) -> None:
+        """Mend the blocks of a disk that somebody else still has."""
+        for key in sorted(node.spoilt, key=repr):
+            for other in self.nodes.values():
+                data = other.disk.blocks.get(key)
+                if data is not None and BLAKE3.score(data) == key[0]:
+                    node.disk.blocks[key] = data
+                    node.spoilt.discard(key)
 
     def disagreement(self, wanted) -> str:
         out = []

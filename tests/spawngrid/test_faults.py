@@ -95,6 +95,23 @@ def test_a_kill_loses_nothing_and_leaves_nothing(
     assert node.doctor()["down"] == []
 
 
+def test_a_command_is_not_run_again(node: Node, glenda: User, tmp_path: Path) -> None:
+    """Its session is lost with the node's service: that is told, and nothing is begun anew."""
+    glenda("spawn", "clean", "--as", "e", "--network", "none")
+    glenda("run", "e", "true")  # where it is is remembered
+    words = ["sh", "-c", "echo once >> /count; echo in; exec sleep 1000"]
+    said = tmp_path / "said"
+    with open(said, "wb") as out, glenda.start("run", "e", *words, stdout=out) as inside:
+        wait_until(lambda: said.read_bytes() == b"in\n")
+        node.kill("node")
+        node.start()
+        assert inside.wait(WAIT_SECONDS_MAX) == 1
+    assert said.read_text().endswith("grid: no such session here\n")
+    assert glenda("run", "e", "cat", "/count") == "once\n"
+    glenda("boom", "e")
+    wait_until(lambda: node.orphans() == [])
+
+
 def test_environments_outlive_all_services(node: Node, glenda: User) -> None:
     glenda("spawn", "clean", "--as", "e", "--network", "none")
     glenda("run", "e", "sh", "-c", "echo mine > /etc/mine")

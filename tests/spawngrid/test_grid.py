@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.commands import environment
 from tests.spawngrid.kit import EXAMPLES, Grid, Node, User, busybox, wait_until
 
 pytestmark = pytest.mark.timeout(300)
+PATIENCE = 200.0  # scripts in place of the dispatchers start dozens of programs
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,47 @@ def test_what_is_whose(glenda: User, bob: User) -> None:
         glenda("unshare", "bob", "clean")
         assert bob("scores") == ""
         assert "not found for bob" in bob.refused("spawn", "clean")
+    finally:
+        glenda("boom", "clean")
+
+
+STAYS = ["run", "glenda/clean", "sh", "-c", "echo in; exec sleep 1000"]
+
+
+def ends_inside(guest: User, said: Path, act: Callable[[], object]) -> str:
+    """Let a guest run something, do what ends it, and return what the guest is told."""
+    with open(said, "wb") as out, guest.start(*STAYS, stdout=out) as inside:
+        wait_until(lambda: said.read_bytes() == b"in\n", PATIENCE)
+        act()
+        assert inside.wait(PATIENCE) == 1
+    return said.read_text().removeprefix("in\n")
+
+
+@pytest.mark.timeout(600)
+def test_who_is_forgotten_enters_no_longer(grid: Grid, node: Node, glenda: User) -> None:
+    """`grid user rm` ends what runs, and nothing can be begun."""
+    rob = join(grid, node, "rob")
+    glenda("spawn", "clean", "--network", "none")
+    try:
+        glenda("invite", "rob", "clean")
+        ends_inside(rob, grid.home / "said", lambda: node.grid_command("user", "rm", "rob"))
+        wait_until(lambda: "not known here" in rob.refused("run", "clean", "true"), PATIENCE)
+        assert "not known here" in rob.refused("scores")
+        assert "sleep 1000" not in glenda("ps", "clean")
+        assert glenda("run", "clean", "hostname") == "clean\n"
+    finally:
+        glenda("boom", "clean")
+
+
+def test_who_is_uninvited_enters_no_longer(glenda: User, bob: User, grid: Grid) -> None:
+    glenda("spawn", "clean", "--network", "none")
+    try:
+        glenda("invite", "bob", "clean")
+        told = ends_inside(bob, grid.home / "told", lambda: glenda("uninvite", "bob", "clean"))
+        assert told == "grid: you may not enter this any longer\n"
+        assert "no such environment" in bob.refused("run", "glenda/clean", "true")
+        glenda("invite", "bob", "clean")
+        assert bob("run", "glenda/clean", "hostname") == "clean\n"
     finally:
         glenda("boom", "clean")
 

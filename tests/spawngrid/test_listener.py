@@ -1,7 +1,7 @@
 """A node's listener: who comes in when others take all places, and what the operator is told."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -43,11 +43,12 @@ async def echo(stream: trio.abc.Stream, _guest: Guest, _place: str) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Node]:
+async def serving(peers: Sequence[Peer] = PEERS) -> AsyncIterator[Node]:
     services = {"echo": Service(lambda _: True, echo)}
-    listener = Listener(NODE, services, lambda: Peers(PEERS), None)
+    listener = Listener(NODE, services, lambda: Peers(peers), None)
     async with trio.open_nursery() as nursery:
         [listeners] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(listener.keep_house)
         nursery.start_soon(trio.serve_listeners, listener, [listeners])
         node = Node(listeners.socket.getsockname()[:2])
         yield node
@@ -125,3 +126,19 @@ async def test_strangers_do_not_fill_the_log(
         assert await said_back(await node.connect(GLENDA)) == b"hello"
     assert len(told(caplog)) == 5
     assert told(caplog)[-1].endswith("(and no more of this for 60 s)")
+
+
+async def test_who_is_known_no_more_is_cut_off(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HOUSE_SECONDS", 0.02)
+    known = list(PEERS)
+    async with serving(known) as node:
+        glenda, cpu = await node.connect(GLENDA), await node.connect(CPU)
+        assert await said_back(glenda) == await said_back(cpu) == b"hello"
+        del known[0]
+        await until(lambda: bool(told(caplog)))
+        with pytest.raises(trio.BrokenResourceError):
+            await glenda.receive_some()
+        assert await said_back(cpu) == b"hello"
+    assert told(caplog) == ["glenda: cut off: has no right to echo any longer"]

@@ -117,9 +117,17 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue.add("bob", ("scores",), "")
     for request in queue.queued():
         queue.end(request.id)
-    queue.add("bob", ("scores",), "")
-    assert len(list((tmp_path / "q" / "done").iterdir())) == 3
-    assert queue.answer(last.id).status == 0
+    first = queue.add("bob", ("scores",), "aa")
+    queue.end(first.id)
+    for make in (lambda: queue, lambda: Queue(str(tmp_path / "q"))):
+        again = make()
+        for _ in range(20):  # of much that glenda asks, the last is kept, and nobody else's goes
+            last = again.add("glenda", ("scores",), "")
+            again.end(last.id)
+        done = [r.user for r in map(again.find, again._names("done")) if r is not None]
+        assert (done.count("glenda"), done.count("bob")) == (3, 2)
+        assert again.answer(last.id).status == 0
+        assert again.add("bob", ("scores",), "aa") == first
 
 
 @pytest.mark.parametrize("request_id", ["../done", "0" * 16, "x"])

@@ -187,8 +187,9 @@ def test_who_is_invited_may_enter_and_nothing_else() -> None:
     sto.here()
     environment = sto.spawned()
     request, effects = sto.ask("glenda", "invite", "bob", "clean")
-    assert told(effects) == [f"admit {request} {environment} bob node=cpu1 key=ed25519:bb"]
-    assert sto.say(f"admitted {request}") == [
+    both = "users=glenda/ed25519:aa,bob/ed25519:bb"
+    assert told(effects) == [f"admit {request} {environment} node=cpu1 {both}"]
+    assert sto.say(f"admitted {request} {both}") == [
         Say(request, "bob may attach clean"),
         End(request),
     ]
@@ -201,6 +202,39 @@ def test_who_is_invited_may_enter_and_nothing_else() -> None:
         )
     for words in (("save", "clean", "x"), ("boom", "clean"), ("invite", "bob", "clean")):
         assert failed(sto.ask("bob", *words)[1])[0] is Exit.NOT_FOUND
+
+
+def test_who_is_no_longer_invited_or_known_is_told_the_node() -> None:
+    sto = Sto()
+    sto.here()
+    environment = sto.spawned()
+    request, _ = sto.ask("glenda", "invite", "bob", "clean")
+    both = "users=glenda/ed25519:aa,bob/ed25519:bb"
+    sto.say(f"admitted {request} {both}")
+    assert told(sto.tick(60)) == []
+    key = KEYS.pop("bob")
+    try:
+        alone = f"admit {environment} {environment} node=cpu1 users=glenda/ed25519:aa"
+        assert told(sto.tick(60)) == [alone]
+        sto.say(f"admitted {environment} {both}")
+        assert told(sto.tick(60)) == [alone], "until the node has said so, and of this"
+        sto.say(f"admitted {environment} users=glenda/ed25519:aa")
+        assert told(sto.tick(60)) == []
+    finally:
+        KEYS["bob"] = key
+    line = f"admit {environment} {environment} node=cpu1 {both}"
+    assert told(sto.tick(60)) == [line], "known again, by whatever key"
+    sto.say(f"admitted {environment} {both}")
+    request, effects = sto.ask("glenda", "uninvite", "bob", "clean")
+    assert told(effects) == [f"admit {request} {environment} node=cpu1 users=glenda/ed25519:aa"]
+    assert Say(request, "bob may no longer attach clean") in sto.say(
+        f"admitted {request} users=glenda/ed25519:aa"
+    )
+    assert failed(sto.ask("bob", "where", "clean")[1])[0] is Exit.NOT_FOUND
+    again = Sto(tuple(sto.dispatcher.environments.values()))
+    again.here(**{f"e{environment}": "running"})
+    line = f"admit {environment} {environment} node=cpu1 users=glenda/ed25519:aa"
+    assert told(again.tick(60)) == [line], "who has just begun does not know what was told"
 
 
 def test_a_save_is_recorded_under_the_name_that_was_asked_for() -> None:
@@ -300,6 +334,16 @@ def test_a_failed_spawn_leaves_no_record() -> None:
         Forget(request),
         End(request, Exit.FAILED, "there is no /bin/sh in this root"),
     ]
+
+
+def test_no_limits_and_a_limit() -> None:
+    """What was asked for is not dropped in silence."""
+    sto = Sto(rules=Rules(unlimited=True))
+    sto.here()
+    for limit in ("memory=1G", "cpus=1", "pids=9"):
+        asked = sto.ask("glenda", "spawn", "clean", "limits=none", limit)[1]
+        assert failed(asked)[0] is Exit.USAGE
+    sto.spawned("glenda", "clean", "limits=none")
 
 
 def test_limits_of_a_user() -> None:

@@ -10,6 +10,7 @@ from lib9.framing import frame
 from tests.kit import recordings
 from tests.kit import wire_strategies as strategies
 from venti_store import wire
+from venti_store.codec import NAME_SIZE_MAX as NAME_MAX
 from venti_store.interfaces import Key, LogRecord
 from venti_store.kind import Kind
 from venti_store.protocol import Connection, Malformed, Received, Role, State
@@ -201,6 +202,16 @@ TestPair = Pair.TestCase
             [wire.LogEntries(0, (LogRecord(1, None, KEYS[0].score, b"", 0),) * 2)],
             "more items than",
         ),
+        (
+            wire.ReadLog(1, KEYS[0].score, 4),
+            [wire.LogEntries(0, (LogRecord(1, Kind.DATA, KEYS[0].score, b"x", 1),))],
+            "more bytes in the log's entries",
+        ),
+        (
+            wire.ReadLog(1, KEYS[0].score, 4),
+            [wire.LogEntries(0, (LogRecord(1, None, KEYS[0].score, bytes(NAME_MAX + 1), 1),))],
+            "more bytes in the log's entries",
+        ),
     ],
 )
 def test_a_lying_server_is_found_out(asked, replies, why):
@@ -213,6 +224,23 @@ def test_a_lying_server_is_found_out(asked, replies, why):
     )
     with pytest.raises(RemoteProtocolError, match=why):
         take(client, raw)
+
+
+@pytest.mark.parametrize(
+    ("asked", "record"),
+    [
+        (wire.ReadLog(1, KEYS[0].score, 4), LogRecord(1, None, KEYS[0].score, bytes(NAME_MAX), 1)),
+        (
+            wire.ReadLog(1, KEYS[0].score, 4, contents=1),
+            LogRecord(1, Kind.DATA, KEYS[0].score, bytes(NAME_MAX + 1), 1),
+        ),
+    ],
+)
+def test_entries_of_the_log_have_the_bytes_that_were_asked_for(asked, record):
+    client, server = opened()
+    tag = ask(client, server, asked)
+    reply = wire.LogEntries(0, (record,))
+    assert take(client, server.reply(tag, reply)) == [Received(tag, reply)]
 
 
 def test_a_server_is_held_to_the_same_rules():

@@ -352,7 +352,8 @@ def test_an_ordinary_user_mounts_through_fusermount3(machine: Machine, tmp_path:
             f" fossil-save {point}; (cd {point}; ! fossil-umount {point}); fossil-umount {point};"
             f" fossil-mount $score {point}; cd {point};"
             f" kill $(sed -n 's/.*pid=\\([0-9]*\\).*/\\1/p' {machine.home}/run/spawngrid/mounts/*.ndb);"
-            f" while grep -q ' {point} ' /proc/self/mountinfo; do sleep 0.02; done"
+            f" while ls {machine.home}/run/spawngrid/mounts/*.ndb; do sleep 0.02; done 2> /dev/null;"
+            f" ! grep ' {point} ' /proc/self/mountinfo"
         )
         path = f"{scripts}:{os.environ['PATH']}"
         done = subprocess.run(
@@ -370,3 +371,4 @@ def test_an_ordinary_user_mounts_through_fusermount3(machine: Machine, tmp_path:
     assert done.returncode == 0, done.stderr
     assert "in use (`fossil-con" in done.stderr
     assert done.stdout.startswith("vac:")
+    assert f" {point} " not in Path("/proc/self/mountinfo").read_text()
