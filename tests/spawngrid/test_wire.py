@@ -67,7 +67,7 @@ def test_what_was_said_is_played_again(grid: Grid, node: Node, glenda: User, bob
     try:
         token = node.grid_command("user", "add", "rob").stdout.decode().strip()
         rob = User(grid, "rob")
-        rob("join", token.replace(f"!{port}/", f"!{relay.port}/"))
+        rob("join", token.replace(f",{port}/", f",{relay.port}/"))
         rerouted(glenda, relay.port, port)
         glenda("spawn", "clean", "--as", "e", "--network", "none")
         rerouted(glenda, relay.port, port)
