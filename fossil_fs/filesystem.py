@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -13,6 +12,7 @@ from fossil_fs.overlay.base import FAULT_SECONDS_MAX, Base
 from fossil_fs.overlay.core import Overlay
 from fossil_fs.overlay.listing import Listings
 from fossil_fs.overlay.namespace import Namespace
+from fossil_fs.overlay.openings import Openings
 from fossil_fs.overlay.ranges import Ranges
 from fossil_fs.overlay.save import Saver
 from fossil_fs.overlay.tree import NAME_MAX
@@ -52,7 +52,7 @@ class FossilFilesystem(Operations):
         self._writer = Writer(overlay)
         self._ranges = Ranges(overlay, self._writer)
         self._listings = Listings(overlay)
-        self._writers: Counter[int] = Counter()
+        self.openings = Openings()
 
     def _found(self, ino: int) -> Attributes:
         """Return the attributes of an inode that the kernel is told of: one lookup."""
@@ -65,7 +65,7 @@ class FossilFilesystem(Operations):
     def forget(self, ino: int, count: int) -> None:
         for known in self.overlay.table.forget(ino, count):
             self._names.forget(known.ino)
-            self._writers.pop(known.ino, None)
+            self.openings.forget(known.ino)
 
     async def getattr(self, ino: int, who: Caller) -> Attributes:
         return attributes(self.overlay, ino)
@@ -117,23 +117,12 @@ class FossilFilesystem(Operations):
     def _opened(self, ino: int, flags: int) -> OpenFile:
         if not flags & os.O_ACCMODE:
             return OpenFile()
-        self._writers[ino] += 1
+        self.openings.begin(ino)
         return OpenFile(_FOR_WRITING)
 
     async def release(self, ino: int, handle: int) -> None:
         if handle == _FOR_WRITING:
-            self._writers[ino] -= 1
-            if self._writers[ino] <= 0:
-                del self._writers[ino]
-
-    def open_for_writing(self) -> list[tuple[int, bytes]]:
-        """Return what the kernel may hold back bytes of: inodes and their paths below the root.
-
-        Without those that have no name any more. With `no_open` the kernel does not say what is open.
-        """
-        table = self.overlay.table
-        paths = ((ino, table.path(ino)) for ino in self._writers)
-        return [(ino, path) for ino, path in paths if path is not None]
+            self.openings.end(ino)
 
     async def create(
         self, parent: int, name: bytes, mode: int, flags: int, who: Caller

@@ -3,15 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import trio
 
 from fossil_fs.mounting import writing_out
 from fossil_fs.mounting.errors import HeldBack
 from fossil_fs.mounting.mounted import Mounted
+from fossil_fs.overlay.openings import Opening
+from lib9.fuse.session import Served
 from lib9.telling import printable
 from venti_store.score import Score
+
+ATTEMPTS_MAX: Final = 5  # to reach a file that is renamed meanwhile
 
 
 async def save(mounted: Mounted, taken: Callable[[], None] = lambda: None) -> Score:
@@ -31,31 +36,47 @@ async def take_over(mounted: Mounted) -> None:
     """
     if not mounted.mounting.writeback or mounted.is_halted or mounted.served is None:
         return
-    files = mounted.filesystem.open_for_writing()
-    if not files:
-        return
-    said = await trio.run_process(
-        [
-            sys.executable,
-            "-IS",
-            writing_out.__file__,
-            os.fsdecode(mounted.served.point),
-            str(mounted.served.minor),
-        ],
-        stdin=b"".join(b"%d %s\0" % file for file in files),
+    openings = mounted.filesystem.openings.now()
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        openings = await _left(mounted, mounted.served, openings, last=attempt == ATTEMPTS_MAX)
+        if not openings:
+            return
+
+
+async def _left(
+    mounted: Mounted, served: Served, openings: Sequence[Opening], *, last: bool
+) -> list[Opening]:
+    """Have files written out; return what could not be had, and goes on. HeldBack at the last attempt."""
+    table, going_on = mounted.filesystem.overlay.table, mounted.filesystem.openings.goes_on
+    paths = {one: table.path(one.ino) for one in openings if going_on(one)}
+    wanted = {one.ino: (one, path) for one, path in paths.items() if path is not None}
+    left = []
+    for ino, number in await _write_out(served, {i: path for i, (_, path) in wanted.items()}):
+        opening, path = wanted[ino]
+        if not going_on(opening):
+            continue  # it was closed, and handed out for that
+        if last:
+            raise HeldBack(
+                f"{printable(os.fsdecode(path))}: open, and what was written to it cannot be had:"
+                f" {os.strerror(number)} (close it, or fsync it, and save again)"
+            )
+        left.append(opening)
+    return left
+
+
+async def _write_out(served: Served, paths: Mapping[int, bytes]) -> list[tuple[int, int]]:
+    """Return inode and errno of those that could not be opened and fsynced under their paths."""
+    if not paths:
+        return []
+    point = os.fsdecode(served.point)
+    done = await trio.run_process(
+        [sys.executable, "-IS", writing_out.__file__, point, str(served.minor)],
+        stdin=b"".join(b"%d %s\0" % path for path in paths.items()),
         capture_stdout=True,
         stderr=subprocess.DEVNULL,
         check=False,
     )
-    if said.returncode != 0:
-        raise HeldBack(f"{os.fsdecode(mounted.served.point)}: the mount is not there any more")
-    still_open = dict(mounted.filesystem.open_for_writing())
-    for line in said.stdout.decode().splitlines():
-        ino, number = map(int, line.split())
-        path = still_open.get(ino)
-        if path is not None:
-            name = printable(os.fsdecode(path))
-            raise HeldBack(
-                f"{name}: open, and what was written to it cannot be had: {os.strerror(number)}"
-                " (close it, or fsync it, and save again)"
-            )
+    if done.returncode != 0:
+        raise HeldBack(f"{point}: the mount is not there any more")
+    failed = (line.split() for line in done.stdout.decode().splitlines())
+    return [(int(ino), int(number)) for ino, number in failed]
