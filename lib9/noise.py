@@ -1,6 +1,6 @@
 """The Noise handshake IK and the two ciphers it ends in, without I/O.
 
-Suite: 25519, ChaChaPoly, BLAKE2s. X25519 and the AEAD are OpenSSL's, the hash is hashlib's. The
+Suite: 25519, AESGCM, BLAKE2s. X25519 and the AEAD are OpenSSL's, the hash is hashlib's. The
 initiator knows the responder's static key beforehand; the responder learns the initiator's from
 the first message.
 
@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import Buffer
@@ -24,9 +24,11 @@ from lib9.framing import Buffer
 KEY_SIZE: Final = 32  # bytes, private and public alike
 TAG_SIZE: Final = 16  # bytes the AEAD adds
 MESSAGE_SIZE_MAX: Final = 65535
-NONCE_MAX: Final = 2**64 - 2  # the last one is reserved
+NONCE_MAX: Final = (
+    2**40 - 1
+)  # 2^56 bytes under one key, where the specification sees AESGCM's limit
 
-_NAME: Final = b"Noise_IK_25519_ChaChaPoly_BLAKE2s"
+_NAME: Final = b"Noise_IK_25519_AESGCM_BLAKE2s"
 _FALSE: Final = "a message fails its authentication"
 _MESSAGES: Final = (("e", "es", "s", "ss"), ("e", "ee", "se"))
 
@@ -55,7 +57,7 @@ class Cipher:
     """One direction of a session: a key, and a nonce that never repeats."""
 
     def __init__(self, key: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
+        self._aead = AESGCM(key)
         self.nonce = 0  # of the next message
 
     def encrypt(self, data: Buffer, associated: bytes = b"") -> bytes:
@@ -88,7 +90,7 @@ class Cipher:
     def _take_nonce(self) -> bytes:
         if self.nonce > NONCE_MAX:
             raise LocalProtocolError("the nonces of this session are used up")
-        nonce = bytes(4) + self.nonce.to_bytes(8, "little")
+        nonce = bytes(4) + self.nonce.to_bytes(8, "big")
         self.nonce += 1
         return nonce
 
