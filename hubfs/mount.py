@@ -16,7 +16,7 @@ from hubfs.net.visitors import SERVICE
 from hubfs.operations import HubOperations
 from lib9 import streams
 from lib9.fuse.attach import Attached
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from lib9.fuse.session import serve
 from lib9.streams import Dial
 from venti_store import known

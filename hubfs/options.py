@@ -1,6 +1,6 @@
 """How a hub mount is mounted; known before anything heavy is imported."""
 
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 READERS_MAX = 4096  # reads that may wait at once, over all hubs of a mount
 

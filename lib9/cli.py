@@ -89,12 +89,16 @@ class Parser(argparse.ArgumentParser):
 def entry(parser: Callable[[], Parser], main: Main, *, logs: bool = True) -> Callable[[], int]:
     """Return the entry point of a command: parse argv, run `main`, turn errors into exit statuses.
 
-    Without `logs` the log goes nowhere in particular unless -v or --debug asks for it: for a command
-    that is to be back at once, and logs nothing of its own.
+    Without `logs` the log goes nowhere in particular unless -v or --debug asks for it, and the process
+    ends without tidying up: for a command that is to be back at once, and logs nothing of its own.
     """
 
     def run() -> int:
-        return run_command(parser(), main, sys.argv[1:], logs=logs)
+        status = run_command(parser(), main, sys.argv[1:], logs=logs)
+        if not logs:
+            sys.stderr.flush()
+            os._exit(status)  # stdout was flushed; what the interpreter would free goes with it
+        return status
 
     return run
 

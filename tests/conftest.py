@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from lib9.fuse import mounts
 from lib9.fuse.errors import NotMounted
-from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 from tests.kit import guard
 from tests.kit.mounts import mounts_below
 

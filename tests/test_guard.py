@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 from tests.commands import environment
 from tests.hubfs.test_mount import wait_until
 from tests.kit.hubs import hub_processes_of

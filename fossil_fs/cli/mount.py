@@ -199,7 +199,7 @@ def start_here(wanted: "Mounting", identity: "Identity", *, foreground: bool, wa
     from fossil_fs.mounting.registry import Registry
     from fossil_fs.mounting.start import start_mount
     from lib9.faults import VARIABLE
-    from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+    from lib9.fuse.options import ENGINE_VARIABLE, STOCK
     from lib9.places import run_directory
 
     registry = Registry(run_directory(os.environ))

@@ -32,7 +32,8 @@ from fossil_fs.scratch.place import remove_tree
 from fossil_fs.scratch.scratch import Scratch
 from fossil_fs.shifted import Shifted
 from lib9.fuse.attach import Attached
-from lib9.fuse.interface import MountOptions, Operations
+from lib9.fuse.interface import Operations
+from lib9.fuse.options import MountOptions
 from lib9.fuse.session import Served, serve
 from venti_store.open import open_store
 from venti_store.score import FAMILIES

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fossil_fs.ids import Shift
 from fossil_fs.scratch.place import Identity
 from fossil_fs.scratch.records import INODE_END
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from venti_store.open import is_local
 
 HALTING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # they end a mount in good order

@@ -9,7 +9,7 @@ from fossil_fs.overlay.core import Change, Overlay
 from fossil_fs.overlay.layers import BASE, ZEROS, Segment
 from fossil_fs.overlay.reading import read, where
 from fossil_fs.overlay.writing import FILE_SIZE_MAX, Writer
-from fossil_fs.scratch.datafiles import PAGE
+from fossil_fs.scratch.holes import PAGE
 from fossil_fs.scratch.records import INLINE, INLINE_SIZE_MAX, Inode
 from lib9.waiting import checkpoint
 

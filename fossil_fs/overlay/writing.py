@@ -14,7 +14,7 @@ from fossil_fs.overlay.core import RECORD_ROOM, Change, Overlay
 from fossil_fs.overlay.layers import ZEROS
 from fossil_fs.overlay.reading import read_record, where
 from fossil_fs.scratch import records
-from fossil_fs.scratch.datafiles import PAGE
+from fossil_fs.scratch.holes import PAGE
 from fossil_fs.scratch.journal import cut, delete, patch, put
 from fossil_fs.scratch.records import INLINE, INLINE_SIZE_MAX, Inode, Layer
 from lib9.faults import fault

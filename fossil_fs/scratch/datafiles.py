@@ -5,23 +5,18 @@ sparse file. No other map is kept, and none can be lost: SEEK_DATA is the map. A
 from older content in the same write(2) that makes it present, so a kill leaves it old or new.
 """
 
-import errno
 import os
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
 from typing import Final
 
-from lib9.processors import anywhere
+from fossil_fs.scratch.holes import KEEP_SIZE, PUNCH_HOLE, fallocate, present
+from fossil_fs.scratch.remover import Remover
 
 DESCRIPTORS_MAX: Final = 1024  # open at once; the limit of a process may be as low as 20,000
-PAGE: Final = 4096
 
 Buffer = bytes | bytearray | memoryview
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # fallocate(2)
 
 
 class DataFiles:
@@ -113,11 +108,11 @@ class DataFiles:
 
     def punch(self, number: int, offset: int, length: int) -> None:
         """Free the pages of a range, which reads as zeros then."""
-        self._fallocate(number, _KEEP_SIZE | _PUNCH_HOLE, offset, length)
+        self._fallocate(number, KEEP_SIZE | PUNCH_HOLE, offset, length)
 
     def reserve(self, number: int, offset: int, length: int) -> None:
         """Take disk space for a range without making any of it data."""
-        self._fallocate(number, _KEEP_SIZE, offset, length)
+        self._fallocate(number, KEEP_SIZE, offset, length)
 
     def _fallocate(self, number: int, mode: int, offset: int, length: int) -> None:
         descriptor = self.descriptor(number)
@@ -127,21 +122,7 @@ class DataFiles:
 
     def present(self, number: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Give the ranges of present pages that overlap [start, end), merged, cut to it."""
-        descriptor = self.descriptor(number)
-        at = start - start % PAGE
-        while at < end:
-            try:
-                data = os.lseek(descriptor, at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    return
-                raise
-            data -= data % PAGE
-            if data >= end:
-                return
-            hole = os.lseek(descriptor, max(data, at), os.SEEK_HOLE)
-            at = hole + -hole % PAGE
-            yield max(data, start), min(at, end)
+        return present(self.descriptor(number), start, end)
 
     def sync(self, numbers: Iterable[int]) -> None:
         """Put the bytes of these layers on stable storage; may be called from a worker thread."""
@@ -210,58 +191,3 @@ class DataFiles:
         self._remover.close()
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
-
-
-class Remover:
-    """Unlinks files in a thread of its own: freeing a large file may take a disk seconds."""
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
-        self._freed: deque[int] = deque()
-        self._thread: Thread | None = None
-        self._left = 0  # files that are not known to be gone
-
-    def remove(self, path: bytes, size: int) -> None:
-        """Unlink `path` soon; its `size` bytes are then counted by `freed`."""
-        if self._thread is None:
-            self._thread = Thread(target=anywhere(self._run), name="remover", daemon=True)
-            self._thread.start()
-        self._left += 1
-        self._queue.put((path, size))
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(item[0])
-            self._freed.append(item[1])
-
-    def freed(self) -> int:
-        """Return the bytes freed since the last call."""
-        total = 0
-        while self._freed:
-            total += self._freed.popleft()
-            self._left -= 1
-        return total
-
-    def wait(self) -> None:
-        """Return when nothing is left to be unlinked."""
-        while len(self._freed) < self._left:
-            time.sleep(0.001)
-
-    def close(self) -> None:
-        """Finish, and end the thread."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
-
-
-def fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
-    """Call fallocate(2), which Python has in its POSIX form only."""
-    import ctypes
-
-    call = ctypes.CDLL(None, use_errno=True).fallocate
-    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    if call(descriptor, mode, offset, length) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

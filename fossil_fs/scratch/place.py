@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from fossil_fs.scratch.datafiles import PAGE, DataFiles
 from fossil_fs.scratch.errors import NoSuchScratch, ScratchError, ScratchForeign, ScratchInUse
+from fossil_fs.scratch.holes import KEEP_SIZE, PAGE, PUNCH_HOLE, fallocate, present
 from ndbdb.parser import parse, unparse
 from ndbdb.record import Record
 
@@ -65,20 +65,21 @@ def create_place(directory: bytes, identity: Identity) -> None:
 
 def _need_holes(directory: bytes) -> None:
     """Refuse a file system that cannot tell holes from data: the map of changes would be wrong."""
-    files = DataFiles(os.path.join(directory, b"probe"))
+    probe = os.path.join(directory, b"probe")
+    descriptor = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        files.write(0, 8 * PAGE, bytes(PAGE))
-        files.write(0, 10 * PAGE, b"1")
-        found = list(files.present(0, 0, 64 * PAGE))
-        files.punch(0, 8 * PAGE, PAGE)
-        found += files.present(0, 0, 64 * PAGE)
+        os.pwrite(descriptor, bytes(PAGE), 8 * PAGE)
+        os.pwrite(descriptor, b"1", 10 * PAGE)
+        found = list(present(descriptor, 0, 64 * PAGE))
+        fallocate(descriptor, KEEP_SIZE | PUNCH_HOLE, 8 * PAGE, PAGE)
+        found += present(descriptor, 0, 64 * PAGE)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         found = []
     finally:
-        files.close()
-        remove_tree(os.path.join(directory, b"probe"))
+        os.close(descriptor)
+        os.unlink(probe)
     first, second = (8 * PAGE, 9 * PAGE), (10 * PAGE, 11 * PAGE)
     if found != [first, second, second]:
         raise ScratchError(f"{os.fsdecode(directory)}: this file system does not tell its holes")

@@ -12,7 +12,7 @@ from errno import ENOSPC
 from typing import Final
 
 from fossil_fs.scratch import history
-from fossil_fs.scratch.datafiles import PAGE
+from fossil_fs.scratch.holes import PAGE
 from fossil_fs.scratch.journal import Op, put, replace
 from fossil_fs.scratch.records import Inode, Layer, inode_key, pack_inode
 from fossil_fs.scratch.scratch import Scratch

@@ -17,7 +17,7 @@ from lib9.sizes import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from lib9.fuse.attach import Attached
-    from lib9.fuse.interface import MountOptions
+    from lib9.fuse.options import MountOptions
     from lib9.streams import Dial
 
 START_SECONDS_MAX = 20.0  # until the mount answers, or a far one could not be reached
@@ -191,7 +191,7 @@ def _serve(
     import trio
 
     from hubfs.mount import serve_hubs, serve_remote
-    from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+    from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 
     stock = os.environ.get(ENGINE_VARIABLE) == STOCK
     if isinstance(args.remote_or_reset, float | None):

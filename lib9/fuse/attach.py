@@ -11,7 +11,7 @@ from errno import EACCES, ENOENT, EPERM
 
 from lib9.fuse import mounts, syscalls
 from lib9.fuse.errors import MountFailed
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 _DEVICE = "/dev/fuse"
 _ANSWER_SECONDS = 10.0  # fusermount3 answers in milliseconds, or asks a name service first

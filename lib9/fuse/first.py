@@ -15,7 +15,7 @@ from lib9.errors import Exit, SpawngridError, single_error
 from lib9.fuse import mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import DaemonFailed, MountFailed, NotMounted
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from lib9.telling import error_line, exit_status
 
 Daemon = Callable[[Attached, Callable[[], None]], None]

@@ -5,7 +5,7 @@ Source: the kernel's include/uapi/linux/fuse.h, protocol 7.
 
 import struct
 
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 MAJOR = 7
 MINOR = 40  # what the answers here are made for; the kernel adapts to a lower number, not we

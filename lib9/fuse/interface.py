@@ -6,7 +6,7 @@ bytes. A handler never touches its own mount and has no way to invalidate the ke
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from errno import ENODATA, ENOSYS, EOPNOTSUPP
 
 Buffer = bytes | bytearray | memoryview
@@ -18,8 +18,6 @@ DOT_DOT = DOT + 1
 
 
 UNKNOWN_ID = 0xFFFFFFFF
-ENGINE_VARIABLE = "SPAWNGRID_ENGINE"  # `stock`: without the shim, as where it could not be built
-STOCK = "stock"
 
 
 @dataclass(slots=True)
@@ -130,31 +128,6 @@ class Poller:
     def notify(self) -> None:
         """Tell the kernel that the file may be ready now."""
         raise NotImplementedError
-
-
-@dataclass(slots=True)
-class MountOptions:
-    """How a file system wants to be mounted. `max_tasks` must exceed the readers that may wait."""
-
-    fsname: str
-    subtype: str
-    read_only: bool = False
-    allow_other: bool = False
-    default_permissions: bool = True
-    writeback_cache: bool = False
-    posix_acl: bool = False
-    no_open: bool = False  # the kernel keeps no open files here: no OPEN, RELEASE, FLUSH requests
-    idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
-    interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
-    far: bool = False  # changes wait for others too: with `interruptible`, they can be interrupted
-    follow: bool = False  # run where a program runs that asks alone; see lib9.fuse.follow
-    suid: bool = False
-    dev: bool = False
-    own_inodes: int = 1 << 64  # from here on: writes are commands, interruptible, held by no gate
-    missing_keep_seconds: float = 0.0  # how long the kernel may know that a name is not there
-    max_tasks: int = 1024
-    read_ahead_kib: int = 2048
-    extra: frozenset[str] = field(default_factory=frozenset)
 
 
 class Operations:

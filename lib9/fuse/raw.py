@@ -18,17 +18,11 @@ import trio
 
 from lib9.fuse.failures import errno_of
 from lib9.fuse.gate import Gate
-from lib9.fuse.interface import (
-    DOT,
-    DOT_DOT,
-    Caller,
-    MountOptions,
-    Operations,
-    Poller,
-)
+from lib9.fuse.interface import DOT, DOT_DOT, Caller, Operations, Poller
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.loop import going_on
 from lib9.fuse.numbers import CHANGING, READING, changes_of, open_flags
+from lib9.fuse.options import MountOptions
 from lib9.fuse.privileges import drop_privileges, without_privileges
 from lib9.fuse.stock import counted
 from lib9.latencies import Latencies, now_ns

@@ -20,10 +20,11 @@ from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
 from lib9.fuse.follow import Follower
 from lib9.fuse.gate import Gate
-from lib9.fuse.interface import Caller, MountOptions, Operations
+from lib9.fuse.interface import Caller, Operations
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
 from lib9.fuse.loop import LoopTrio
+from lib9.fuse.options import MountOptions
 from lib9.fuse.raw import RawHandlers
 from lib9.fuse.stock import StockHandlers
 from lib9.latencies import Latencies

@@ -22,12 +22,12 @@ from lib9.fuse.interface import (
     Caller,
     Changes,
     FsStats,
-    MountOptions,
     OpenFile,
     Operations,
     Poller,
 )
 from lib9.fuse.library import pyfuse3
+from lib9.fuse.options import MountOptions
 from lib9.fuse.privileges import drop_privileges
 from lib9.latencies import Latencies, now_ns
 

@@ -24,7 +24,7 @@ from hubfs.net.service import HubService
 from hubfs.net.visitors import RIGHTS, Visitor
 from hubfs.operations import HubOperations
 from lib9.fuse.attach import Attached
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from lib9.fuse.session import serve
 from lib9.keys import Peer
 from spawngrid.settings.users import RIGHT_CPU, RIGHT_GRID, RIGHT_OPERATOR

@@ -10,7 +10,7 @@ from fossil_fs.mounting.table import WORDS
 from fossil_fs.overlay import check as overlay_check
 from fossil_fs.scratch import check as scratch_check
 from lib9.errors import Exit
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/console.md").read_text()
 

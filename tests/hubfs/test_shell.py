@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 from tests.commands import environment, run
 from tests.kit.hubs import daemon_of, hub_processes_of
 from tests.kit.mounts import take_down

@@ -9,7 +9,7 @@ from types import ModuleType
 import trio
 
 from lib9.fuse import session
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from lib9.fuse.session import Served, serve
 from tests.lib9.memfs import MemFs
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lib9.errors import SpawngridError
 from lib9.fuse.attach import Attached
 from lib9.fuse.first import mount_first
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 
 def daemon(attached: Attached, ready: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lib9.errors import Exit, SpawngridError
 from lib9.fuse import hello, interface
 from lib9.fuse.failures import errno_of
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 
 TOP = Path(__file__).parents[2]
 EVERYTHING = (1 << 64) - 1

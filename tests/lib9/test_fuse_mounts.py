@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lib9.fuse import mounts
 from lib9.fuse.attach import attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from tests.kit.mounts import take_down
 from tests.lib9.mounting import TOP, Memfs, wait_until
 
@@ -246,7 +246,7 @@ import os, subprocess, sys
 import trio
 from lib9.fuse.attach import attach
 from lib9.fuse.errors import MountFailed
-from lib9.fuse.interface import MountOptions
+from lib9.fuse.options import MountOptions
 from tests.lib9 import memfsd
 os.setgroups([])
 os.setresgid(65534, 65534, 65534)

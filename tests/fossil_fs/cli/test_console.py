@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from lib9.errors import Exit
-from lib9.fuse.interface import ENGINE_VARIABLE
+from lib9.fuse.options import ENGINE_VARIABLE
 from tests.fossil_fs.cli.mounts import SCRIPTS, Machine, machine_at, wait_until
 
 pytestmark = [pytest.mark.fuse, pytest.mark.root]

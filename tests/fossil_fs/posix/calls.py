@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from lib9.fuse.interface import ENGINE_VARIABLE, STOCK
+from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 
 T = TypeVar("T")
 
