@@ -42,18 +42,18 @@ class SecureSocket:
         RemoteProtocolError when the connection was cut or tampered with, OSError.
         """
         while True:
+            messages = self._channel.messages()
+            if messages and self._verdict_due:
+                check_verdict(messages.pop(0))
+                self._verdict_due = False
+                messages = messages or self._channel.messages()  # or what was wrong behind it
+            if messages or self._channel.peer_ended:
+                return b"".join(messages)
             data = self._socket.recv(RECEIVE_SIZE)
             if not data:
                 self._channel.connection_ended()
                 return b""
             self._channel.feed(data)
-            messages = self._channel.messages()
-            if messages and self._verdict_due:
-                check_verdict(messages[0])
-                self._verdict_due = False
-                messages = messages[1:]
-            if messages or self._channel.peer_ended:
-                return b"".join(messages)
 
     def set_timeout(self, seconds: float | None) -> None:
         """Let `receive` and `send` raise TimeoutError after so long."""

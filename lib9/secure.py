@@ -146,10 +146,11 @@ class SecureStream(trio.abc.HalfCloseableStream):
         """Return what comes next, b"" after the peer's end."""
         try:
             while True:
-                if self._verdict_due or self._ahead:
-                    if (message := self._next_message()) is not None:
-                        return message
-                elif data := self._channel.data():
+                if self._verdict_due:
+                    self._take_verdict()
+                if self._ahead:
+                    return self._ahead.pop()
+                if not self._verdict_due and (data := self._channel.data()):
                     return data
                 if self._channel.peer_ended:
                     return b""
@@ -157,14 +158,12 @@ class SecureStream(trio.abc.HalfCloseableStream):
         except RemoteProtocolError as error:
             raise trio.BrokenResourceError(f"the secure stream broke: {error}") from error
 
-    def _next_message(self) -> bytes | None:
-        """Return the next message by itself, if it is here; the peer's verdict is taken off."""
-        if not self._ahead:
-            self._ahead = self._channel.messages()[::-1]
-        if self._verdict_due and self._ahead:
+    def _take_verdict(self) -> None:
+        """Take the peer's verdict, if it is here; what came with it is ahead then."""
+        self._ahead = self._channel.messages()[::-1]
+        if self._ahead:
             check_verdict(self._ahead.pop())
             self._verdict_due = False
-        return self._ahead.pop() if self._ahead else None
 
 
 class _Turn:

@@ -8,7 +8,8 @@ import trio
 import trio.testing
 
 from lib9 import secure, streams
-from lib9.channel import Channel
+from lib9.blocking import SecureSocket
+from lib9.channel import YES, Channel
 from lib9.errors import Refused, RemoteProtocolError, UsageError
 from lib9.noise import KeyPair
 from lib9.streams import CannotDial, CannotListen, Dial
@@ -202,6 +203,49 @@ async def test_a_changed_byte_breaks_the_stream_for_good():
     for _ in range(2):
         with pytest.raises(trio.BrokenResourceError, match="authentication"):
             await stream.receive_some(10)
+
+
+def opened():
+    """Return two channels, ours and theirs, that have shaken hands."""
+    ours, theirs = Channel(US, THEM.public), Channel(THEM)
+    theirs.feed(ours.hello())
+    theirs.messages()
+    ours.feed(theirs.answer)
+    ours.messages()
+    return ours, theirs
+
+
+def behind_a_verdict(theirs, *good):
+    """Return what lets us in, `good` messages, and a changed one, as it may come in one piece."""
+    sealed = [bytes(theirs.seal(message)) for message in (YES, *good, b"changed")]
+    return b"".join(sealed)[:-1] + b"?"
+
+
+@pytest.mark.parametrize("good", [(), (b"good",)])
+async def test_what_is_wrong_behind_the_verdict_is_told_at_once(good, autojump_clock):
+    ours, theirs = opened()
+    left, right = trio.testing.memory_stream_pair()
+    stream = secure.SecureStream(left, ours, verdict_due=True)
+    await right.send_all(behind_a_verdict(theirs, *good))
+    with trio.fail_after(1):
+        for message in good:
+            assert await stream.receive_some(10) == message
+        with pytest.raises(trio.BrokenResourceError, match="authentication"):
+            await stream.receive_some(10)
+
+
+@pytest.mark.parametrize("good", [(), (b"good",)])
+def test_a_blocking_socket_tells_it_at_once_too(good):
+    ours, theirs = opened()
+    left, right = socket.socketpair()
+    with left, right:
+        blocking = SecureSocket(left, ours)
+        blocking.set_timeout(20)
+        right.sendall(behind_a_verdict(theirs, *good))
+        for message in good:
+            assert blocking.receive() == message
+        with pytest.raises(RemoteProtocolError, match="authentication"):
+            blocking.receive()
 
 
 async def test_a_silent_peer_is_given_up(autojump_clock):
