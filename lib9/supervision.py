@@ -8,6 +8,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
+from lib9.sockets import socket_path
+
 FIRST_DESCRIPTOR: Final = 3
 DESCRIPTORS_MAX: Final = 64
 
@@ -34,6 +36,7 @@ def notify(environ: Mapping[str, str], state: str) -> None:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
         try:
-            sock.sendto(state.encode(), address)
+            with socket_path(address) as short:
+                sock.sendto(state.encode(), short)
         except OSError:
             return  # nobody is left to be told; that is no reason to fail

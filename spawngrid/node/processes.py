@@ -19,6 +19,7 @@ from typing import IO, Final
 
 from lib9.errors import SpawngridError
 from lib9.places import private_directory
+from lib9.sockets import socket_path
 from spawngrid import files
 from spawngrid.settings.config import NodeConfig
 
@@ -81,7 +82,8 @@ def start(config: NodeConfig, file: str, service: str, environ: Mapping[str, str
     with suppress(FileNotFoundError):
         os.unlink(where)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(log, "ab") as out:
-        ready.bind(where)
+        with socket_path(where) as short:
+            ready.bind(short)
         try:
             process = _popen(config, file, service, {**environ, "NOTIFY_SOCKET": where}, out)
             record_pid(config, service, process.pid)

@@ -12,11 +12,13 @@ import stat
 import subprocess
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fossil_fs.mounting.registry import is_alive
+from fossil_fs.scratch.errors import ScratchInUse
 from fossil_fs.scratch.place import lock_place
 from lib9.errors import Exit
 from lib9.sockets import socket_path
@@ -120,7 +122,15 @@ def test_a_scratch_that_is_still_being_closed_is_waited_for(machine: Machine) ->
     (point / "small").write_text("small")
     machine.kill(point)
     (place,) = machine.scratches()
-    held = lock_place(os.fsencode(place))
+    held = -1
+
+    def is_locked() -> bool:  # threads of what was killed may end a moment later
+        nonlocal held
+        with suppress(ScratchInUse):
+            held = lock_place(os.fsencode(place))
+        return held >= 0
+
+    wait_until(is_locked)
     program = Path(sysconfig.get_path("scripts")) / "fossil-scratch"
     with subprocess.Popen([program, "save", place.name], stdout=subprocess.PIPE) as saving:
         asleep = Path(f"/proc/{saving.pid}/wchan")
