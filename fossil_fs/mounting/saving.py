@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import trio
@@ -36,32 +36,33 @@ async def take_over(mounted: Mounted) -> None:
     """
     if not mounted.mounting.writeback or mounted.is_halted or mounted.served is None:
         return
-    openings = mounted.filesystem.openings.now()
-    for attempt in range(1, ATTEMPTS_MAX + 1):
-        openings = await _left(mounted, mounted.served, openings, last=attempt == ATTEMPTS_MAX)
-        if not openings:
+    left = dict.fromkeys(mounted.filesystem.openings.now(), 0)
+    for _ in range(ATTEMPTS_MAX):
+        left = await _left(mounted, mounted.served, left)
+        if not left:
             return
+    opening, number = next(iter(left.items()))
+    path = mounted.filesystem.overlay.table.path(opening.ino) or b""
+    raise HeldBack(
+        f"{printable(os.fsdecode(path))}: open, and what was written to it cannot be had:"
+        f" {os.strerror(number)} (close it, or fsync it, and save again)"
+    )
 
 
 async def _left(
-    mounted: Mounted, served: Served, openings: Sequence[Opening], *, last: bool
-) -> list[Opening]:
-    """Have files written out; return what could not be had, and goes on. HeldBack at the last attempt."""
+    mounted: Mounted, served: Served, openings: Iterable[Opening]
+) -> dict[Opening, int]:
+    """Have files written out; return those that could not be had and are still open, with an errno each."""
     table, going_on = mounted.filesystem.overlay.table, mounted.filesystem.openings.goes_on
-    paths = {one: table.path(one.ino) for one in openings if going_on(one)}
-    wanted = {one.ino: (one, path) for one, path in paths.items() if path is not None}
-    left = []
-    for ino, number in await _write_out(served, {i: path for i, (_, path) in wanted.items()}):
-        opening, path = wanted[ino]
-        if not going_on(opening):
-            continue  # it was closed, and handed out for that
-        if last:
-            raise HeldBack(
-                f"{printable(os.fsdecode(path))}: open, and what was written to it cannot be had:"
-                f" {os.strerror(number)} (close it, or fsync it, and save again)"
-            )
-        left.append(opening)
-    return left
+    asked = {one.ino: one for one in openings if going_on(one)}
+    paths = {ino: path for ino in asked if (path := table.path(ino)) is not None}
+    failed = await _write_out(served, paths)
+    # one that was closed meanwhile was handed out for that; one without a name is in no save
+    return {
+        asked[ino]: number
+        for ino, number in failed
+        if going_on(asked[ino]) and table.path(ino) is not None
+    }
 
 
 async def _write_out(served: Served, paths: Mapping[int, bytes]) -> list[tuple[int, int]]:

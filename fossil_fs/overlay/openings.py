@@ -14,32 +14,30 @@ class Openings:
     """The openings for writing that go on now. A file whose opening has ended holds nothing back."""
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}  # descriptors, by inode
-        self._numbers: dict[int, int] = {}
+        self._open: dict[int, tuple[int, int]] = {}  # number and descriptors, by inode
         self._last = 0
 
     def begin(self, ino: int) -> None:
         """A descriptor more is open."""
-        if ino not in self._counts:
+        if ino not in self._open:
             self._last += 1
-            self._numbers[ino] = self._last
-        self._counts[ino] = self._counts.get(ino, 0) + 1
+        number, descriptors = self._open.get(ino, (self._last, 0))
+        self._open[ino] = number, descriptors + 1
 
     def end(self, ino: int) -> None:
         """A descriptor was closed."""
-        count = self._counts.get(ino, 0) - 1
-        if count > 0:
-            self._counts[ino] = count
+        number, descriptors = self._open.get(ino, (0, 0))
+        if descriptors > 1:
+            self._open[ino] = number, descriptors - 1
         else:
             self.forget(ino)
 
     def forget(self, ino: int) -> None:
         """The kernel does not know the file any more; harmless when it is not open."""
-        if self._counts.pop(ino, 0):
-            del self._numbers[ino]
+        self._open.pop(ino, None)
 
     def now(self) -> list[Opening]:
-        return [Opening(ino, number) for ino, number in self._numbers.items()]
+        return [Opening(ino, number) for ino, (number, _) in self._open.items()]
 
     def goes_on(self, opening: Opening) -> bool:
-        return self._numbers.get(opening.ino) == opening.number
+        return self._open.get(opening.ino, (0, 0))[0] == opening.number
