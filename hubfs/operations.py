@@ -53,7 +53,17 @@ class Handle:
     status: bytes = b""
 
 
-class HubOperations(Operations):
+class NoLinks(Operations):
+    """What a hub mount refuses, wherever its hubs are."""
+
+    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
+
+    async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
+        raise OSError(errno.EPERM, "a hub has one name")
+
+
+class HubOperations(NoLinks):
     """The file system of a hub mount; `on_quit` is called when ctl is told to quit."""
 
     def __init__(
@@ -102,12 +112,6 @@ class HubOperations(Operations):
     ) -> tuple[OpenFile, Attributes]:
         node = self._create(parent, name, mode, who)
         return self._open(node, flags, who), self._told(node)
-
-    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
-        raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
-
-    async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
-        raise OSError(errno.EPERM, "a hub has one name")
 
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
         folder = self._node(parent)

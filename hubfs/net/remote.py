@@ -19,7 +19,7 @@ from hubfs.namespace import CTL_INO, NAME_SIZE_MAX, ROOT_INO
 from hubfs.net import wire
 from hubfs.net.far import FarFile, FarReader
 from hubfs.net.link import Call, Link
-from hubfs.operations import HANDLES_MAX, READ_SIZE_MAX, RENAME_NOREPLACE
+from hubfs.operations import HANDLES_MAX, READ_SIZE_MAX, RENAME_NOREPLACE, NoLinks
 from lib9.fuse.interface import (
     Attributes,
     Buffer,
@@ -28,7 +28,6 @@ from lib9.fuse.interface import (
     FsStats,
     Listed,
     OpenFile,
-    Operations,
     Poller,
 )
 
@@ -38,7 +37,7 @@ POLL_SIZE: Final = 64 << 10  # what is asked for when a program polls and has no
 NOBODY: Final = 65534  # the owner of what is not this user's
 
 
-class RemoteOperations(Operations):
+class RemoteOperations(NoLinks):
     """The file system of a hub mount whose hubs are at the other end of `link`."""
 
     def __init__(self, link: Link) -> None:
@@ -80,12 +79,6 @@ class RemoteOperations(Operations):
     ) -> tuple[OpenFile, Attributes]:
         attributes = await self.mknod(parent, name, mode, 0, who)
         return await self.open(attributes.ino, flags, who), attributes
-
-    async def symlink(self, parent: int, name: bytes, target: bytes, who: Caller) -> Attributes:
-        raise OSError(errno.EPERM, "a hub mount has hubs and groups only")
-
-    async def link(self, ino: int, new_parent: int, new_name: bytes, who: Caller) -> Attributes:
-        raise OSError(errno.EPERM, "a hub has one name")
 
     async def mkdir(self, parent: int, name: bytes, mode: int, who: Caller) -> Attributes:
         made = wire.MakeGroup(parent, _checked(name), stat.S_IMODE(mode & ~who.umask))
