@@ -236,6 +236,13 @@ def call(
     return done
 
 
+def with_clean(made: Node, tree: Path) -> Node:
+    """Start a storage node on which glenda has a root of busybox by the name clean; return it."""
+    made.start()
+    made.record("glenda", "clean", made.vac(busybox(tree)))
+    return made
+
+
 def busybox(tree: Path) -> Path:
     """Make a root of busybox alone."""
     (tree / "bin").mkdir(parents=True)

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from tests.commands import environment
-from tests.spawngrid.kit import Grid, Node, User, busybox, free_port, wait_until
+from tests.spawngrid.kit import Grid, Node, User, free_port, wait_until, with_clean
 
 pytestmark = pytest.mark.timeout(300)
 PATIENCE = 60
@@ -20,10 +20,7 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def sto1(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    made = grid.storage("sto1")
-    made.start()
-    made.record("glenda", "clean", made.vac(busybox(tmp_path_factory.mktemp("root") / "root")))
-    return made
+    return with_clean(grid.storage("sto1"), tmp_path_factory.mktemp("root") / "root")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import WAIT_SECONDS_MAX, environment
-from tests.spawngrid.kit import Grid, Node, User, busybox, wait_until
+from tests.spawngrid.kit import Grid, Node, User, wait_until, with_clean
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,10 +40,7 @@ QUICK = {"queue.added", "stosvc.recorded", "cpusvc.started"}
 
 @pytest.fixture(scope="module")
 def node(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    made = grid.storage()
-    made.start()
-    made.record("glenda", "clean", made.vac(busybox(tmp_path_factory.mktemp("root") / "root")))
-    return made
+    return with_clean(grid.storage(), tmp_path_factory.mktemp("root") / "root")
 
 
 @pytest.fixture(scope="module")

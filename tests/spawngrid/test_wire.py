@@ -13,7 +13,7 @@ from lib9 import keys
 from ndbdb.database import Database
 from spawngrid.client.asking import ask
 from spawngrid.client.grids import Storage
-from tests.spawngrid.kit import Grid, Node, User, busybox, wait_until
+from tests.spawngrid.kit import Grid, Node, User, wait_until, with_clean
 from tests.spawngrid.relay import Change, Relay, cut, flipped, left_out, play, swapped, twice
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,10 +24,7 @@ ANSWER, VERDICT, QUEUED, DONE = 0, 1, 2, 3  # frames of a node
 
 @pytest.fixture(scope="module")
 def node(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    made = grid.storage()
-    made.start()
-    made.record("glenda", "clean", made.vac(busybox(tmp_path_factory.mktemp("root") / "root")))
-    return made
+    return with_clean(grid.storage(), tmp_path_factory.mktemp("root") / "root")
 
 
 @pytest.fixture(scope="module")
