@@ -38,11 +38,11 @@ def home_of_shells(home: Path) -> Iterator[Path]:
         take_down(point)  # one that was on its way before, too
 
 
-def hub(*words: str) -> pexpect.spawn:
+def hub(*words: str, shell: str = "/bin/sh") -> pexpect.spawn:
     return pexpect.spawn(
         "hub",
         list(words),
-        env={**environment({"TERM": "dumb"})},
+        env=environment({"TERM": "dumb", "SHELL": shell}),
         timeout=20,
         encoding="utf-8",
         echo=False,
@@ -136,10 +136,11 @@ def test_a_full_screen_program_on_a_terminal(home_of_shells: Path) -> None:
 
 
 def test_who_joins_late_answers_no_question_of_the_past(home_of_shells: Path) -> None:
-    first = hub("-p", "hubfs", "full")
+    first = hub("-p", "hubfs", "full", shell="/bin/bash")  # whose read knows -d
     first.sendline("PS1=READY' '; stty -echo")
     first.expect("READY ")
     first.sendline(r"printf '\033[6n'; IFS= read -r -d R answer; echo answered")
+    first.expect_exact("\x1b[6n")
     first.send("\x1b[1;1R")  # as its terminal does
     first.expect("answered")
     second = hub("-p", "hubfs", "full")
