@@ -122,14 +122,17 @@ class Session:
     def alive(self) -> bool:
         return self.failure is None
 
-    async def begin(self, message: wire.Request) -> Call:
-        """Send a request and return without waiting for its reply; waits for a tag and for room."""
+    async def begin(self, message: wire.Request, sizes_max: Sequence[int] = ()) -> Call:
+        """Send a request and return without waiting for its reply; waits for a tag and for room.
+
+        `sizes_max` is what `Connection.request` says: a larger block ends the session.
+        """
         await self._tags.acquire()
         try:
             while self._out.size >= OUT_BYTES_MAX and self.alive:
                 await self._room.park()
             self._check_alive()
-            tag, data = self._connection.request(message)
+            tag, data = self._connection.request(message, sizes_max)
         except BaseException:
             self._tags.release()
             raise

@@ -226,6 +226,27 @@ def test_a_lying_server_is_found_out(asked, replies, why):
         take(client, raw)
 
 
+@pytest.mark.parametrize("parts", [[(b"ab", b"abc", b"a")], [(b"ab",), (b"abc",), (b"a",)]])
+def test_no_block_may_be_larger_than_was_asked_for(parts):
+    def answer(sizes_max):
+        client, server = opened()
+        tag, data = client.request(wire.ReadMany(KEYS), sizes_max)
+        take(server, data)
+        got = []
+        for at, blocks in enumerate(parts, 1):
+            got += take(client, server.reply(tag, wire.Blocks(int(at < len(parts)), blocks)))
+        return len(got)
+
+    assert answer((2, 3, 1)) == answer(()) == len(parts)
+    for sizes_max, why in [
+        ((1, 3, 1), "2 bytes where at most 1"),
+        ((2, 2, 9), "3 bytes"),
+        ((2, 3, 0), "at most 0"),
+    ]:
+        with pytest.raises(RemoteProtocolError, match=why):
+            answer(sizes_max)
+
+
 @pytest.mark.parametrize(
     ("asked", "record"),
     [
