@@ -70,7 +70,7 @@ async def serve_node(
             attach_service = AttachService(environments, admitted, audit=audit)
             nursery.start_soon(attach_service.run)
             _offer_attach(attach_service, services)
-        listener = Listener(identity, services, partial(known.peers, config.peers_file), admitted)
+        listener = Listener(identity, services, known.KnownPeers(config.peers_file), admitted)
         nursery.start_soon(listener.keep_house)
         listeners = await streams.listen(config.listen)
         nursery.start_soon(partial(trio.serve_listeners, listener, listeners))
