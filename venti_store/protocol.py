@@ -15,6 +15,7 @@ from typing import Final
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import FrameBuffer, frame
 from lib9.messages import UnknownMessage
+from lib9.sizes import format_count
 from venti_store import versions, wire
 from venti_store.codec import NAME_SIZE_MAX
 from venti_store.interfaces import LogRecord
@@ -275,7 +276,7 @@ def _count(owed: _Owed, message: wire.Reply) -> str | None:
     if more and exact and not owed.items_max:
         return "more parts announced than items are left"
     if not more and exact and owed.items_max:
-        return f"{owed.items_max} items are missing"
+        return f"{format_count(owed.items_max, 'item')} missing"
     return None
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from lib9.errors import SpawngridError
 from lib9.faults import fault
 from lib9.keys import BadKey, Identity
+from lib9.sizes import format_count
 from lib9.waiting import in_thread, in_trio
 from venti_store.errors import CorruptBlock
 from venti_store.hashtree.closure import Hole, holes_below
@@ -446,7 +447,7 @@ def _shielded() -> AbstractContextManager[object]:
 
 def _missing(holes: Sequence[Hole]) -> str:
     first = holes[0]
-    more = f" and {len(holes) - 1} others" if len(holes) > 1 else ""
+    more = f" and {format_count(len(holes) - 1, 'other')}" if len(holes) > 1 else ""
     return f"{format_score(first.key.score)} ({first.key.kind.name.lower()}){more}: {first.why}"
 
 
