@@ -1,32 +1,24 @@
-"""Getting blocks that may be missing or bad where they should be: halving, and asking elsewhere."""
+"""Getting blocks that may be missing or bad where they should be, there and elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lib9.errors import ProtocolError, Refused, RemoteProtocolError
-from venti_store.errors import CorruptBlock, NoSuchBlock, StoreError
+from venti_store.errors import StoreError
+from venti_store.halving import LACKING, GetMany, blocks_there
 from venti_store.interfaces import Key
 from venti_store.score import format_score
 
 ELSEWHERE_AT_ONCE: Final = 8  # asked of another peer together: it knows nothing of what was told
-GetMany = Callable[[Sequence[Key]], Awaitable[list[bytes]]]
-_LACKING: Final = (NoSuchBlock, CorruptBlock)
-_FAILED: Final = (*_LACKING, StoreError, ProtocolError, Refused)
+_FAILED: Final = (*LACKING, StoreError, ProtocolError, Refused)
 
 
 async def fetch(get_many: GetMany, keys: Sequence[Key]) -> dict[Key, bytes]:
     """Return those of the blocks that are there and good. Raises as `get_many` for all else."""
-    if not keys:
-        return {}
-    try:
-        return dict(zip(keys, await get_many(keys), strict=True))
-    except _LACKING:
-        if len(keys) == 1:
-            return {}
-    middle = len(keys) // 2
-    return await fetch(get_many, keys[:middle]) | await fetch(get_many, keys[middle:])
+    found = await blocks_there(get_many, keys, lambda _key, _error: None)
+    return {key: data for key, data in zip(keys, found, strict=True) if data is not None}
 
 
 async def fetch_elsewhere(

@@ -15,9 +15,10 @@ import trio
 from lib9.faults import fault
 from replicator import actions
 from replicator.actions import Action, Judgement, Position
-from replicator.fetching import GetMany, fetch, fetch_elsewhere
+from replicator.fetching import fetch, fetch_elsewhere
 from replicator.follower import Follower
 from replicator.interfaces import Destination, KnowsNames, Source
+from venti_store.halving import GetMany
 from venti_store.interfaces import Block, Key, LogRecord
 
 HOLES_NEWS_MAX: Final = 256
