@@ -18,6 +18,7 @@ from hubfs.namespace import Node
 from lib9.errors import Exit, RemoteProtocolError, SpawngridError
 from lib9.faults import fault
 from lib9.keys import Peer
+from lib9.telling import one_line
 from spawngrid.errors import BadWord, RequestFailed
 from spawngrid.hubtexts.words import check_words
 from spawngrid.messages import Frames
@@ -31,6 +32,7 @@ log = logging.getLogger("grid")
 LOOK_SECONDS: Final = 1.0  # a wake that was missed costs so much and no more
 RECEIVE_SIZE: Final = 64 << 10
 IDLE_SECONDS_MAX: Final = 600.0
+SAID_SIZE_MAX: Final = 1000  # characters of a line that a user is told
 LINE_SIZE_MAX: Final = 4096  # of a request typed into a hub
 REQUESTS_MAX: Final = 600  # of one user in one turn: each is a line of the audit log, and an fsync
 Audited = Callable[[str, str], None]
@@ -108,7 +110,7 @@ class RequestService:
             try:
                 answer = self._queue.answer(request.id, said)
                 for line in answer.lines:
-                    await send(wire.Says(line[:1000]))
+                    await send(wire.Says(line[:SAID_SIZE_MAX]))
                 said += len(answer.lines)
                 if answer.status is not None:
                     break
@@ -172,8 +174,7 @@ class RequestService:
             await self._say(user, f"- failed {int(error.exit_code)} {error}")
 
     async def _say(self, user: str, text: str) -> None:
-        safe = "".join(c if c.isprintable() else "?" for c in text)[:1000]
-        await self._hubs.write(f"out/{user}", safe)
+        await self._hubs.write(f"out/{user}", one_line(text, SAID_SIZE_MAX))
 
     async def _wake_waiting(self, _user: str, node: Node) -> None:
         hub = hub_of(node)

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from lib9.telling import one_line
 from ndbdb.parser import unparse
 from ndbdb.record import Record
 from spawngrid.settings.allowance import Allowance
@@ -30,7 +31,7 @@ class Audit:
 
     def __call__(self, user: str, what: str) -> None:
         """Add a record."""
-        safe = "".join(c if c.isprintable() and c != '"' else "?" for c in what)[:_TEXT_SIZE_MAX]
+        safe = one_line(what, _TEXT_SIZE_MAX, without='"')
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record = Record.of(("time", stamp), ("user", user), ("what", safe))
         descriptor = os.open(

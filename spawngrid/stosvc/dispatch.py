@@ -8,7 +8,6 @@ crash: it is taken up where its records say it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +16,6 @@ from spawngrid.hubtexts import from_cpu
 from spawngrid.hubtexts.to_cpu import users_text
 from spawngrid.hubtexts.words import Line
 from spawngrid.request.queue import Request
-from spawngrid.settings.rules import Rules
 from spawngrid.stosvc import asking
 from spawngrid.stosvc.effects import (
     Announce,
@@ -30,7 +28,7 @@ from spawngrid.stosvc.effects import (
     Tell,
 )
 from spawngrid.stosvc.grid import Grid, Pending, boomed
-from spawngrid.stosvc.state import Environment, Names, Node
+from spawngrid.stosvc.state import Node
 
 RESEND_SECONDS: Final = 5.0
 KEYS_SECONDS: Final = 5.0  # between looks at whether those who may enter are still known
@@ -44,17 +42,8 @@ class Dispatcher:
     `now` is in seconds of a steady clock.
     """
 
-    def __init__(
-        self,
-        names: Names,
-        key_of: Callable[[str], str | None],
-        rules: Rules,
-        environments: Iterable[Environment],
-        *,
-        now: float,
-    ) -> None:
-        """Begin as `Grid` says."""
-        self.grid = Grid(names, key_of, rules, environments, now=now)
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
         self._boomed_at: dict[str, float] = {}
         self._admitted: dict[str, str] = {}  # environment → who may enter, as its node said last
         self._looked_at_keys = -KEYS_SECONDS

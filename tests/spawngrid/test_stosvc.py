@@ -10,7 +10,7 @@ from spawngrid.request.queue import Request
 from spawngrid.settings.rules import Rules
 from spawngrid.stosvc.dispatch import RESEND_SECONDS, SILENT_SECONDS_MAX, Dispatcher
 from spawngrid.stosvc.effects import Effect, End, Forget, Keep, Record, Say, Share, Tell
-from spawngrid.stosvc.grid import NODE_SECONDS_MAX
+from spawngrid.stosvc.grid import NODE_SECONDS_MAX, Grid
 from spawngrid.stosvc.spawning import fetch_line
 from spawngrid.stosvc.state import SILENCE_SECONDS_MAX, Environment, Named, environment_of
 
@@ -40,9 +40,8 @@ class Sto:
     ) -> None:
         self.now = 100.0
         self.book = Book()
-        self.dispatcher = Dispatcher(
-            self.book, KEYS.get, rules or Rules(), environments, now=self.now
-        )
+        grid = Grid(self.book, KEYS.get, rules or Rules(), environments, now=self.now)
+        self.dispatcher = Dispatcher(grid)
         self.count = 0
 
     def ask(self, user: str, *words: str) -> tuple[str, list[Effect]]:
