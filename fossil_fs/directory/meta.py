@@ -1,11 +1,13 @@
-"""The meta stream of a directory as numbered MetaBlocks, and bisection over them by name.
+"""The meta stream of a directory as numbered MetaBlocks, and the search over them by name.
 
-Only the bisection supposes that names ascend over all blocks. It costs one block for each halving,
-and less later, since the first name of each block it met is remembered.
+Only the search supposes that names ascend over all blocks. It reads the first block, the last one
+and the one where an even spread of names would have it; a guess that does not halve what is left is
+followed by one step of bisection. The first name of each block it met is remembered.
 """
 
 from typing import Final
 
+from fossil_fs.directory.guess import guess
 from fossil_fs.format.metablock import MetaBlock, unpack_metablock
 from venti_store.errors import BadTree
 from venti_store.hashtree.cache import PointerCache
@@ -54,14 +56,29 @@ class MetaStream:
 
         BadTree for a block without a name: it has no place in an order.
         """
-        low, high = 0, self.count
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await self._first_name(middle) <= name:
-                low = middle
+        low, high = 0, self.count - 1
+        if high <= low or name < (before := await self._first_name(low)):
+            return 0
+        if (behind := await self._first_name(high)) <= name:
+            return high
+        halving = False
+        while (span := high - low) > 1:
+            steps = span // 2 if halving else int(guess(name, before, behind) * span)
+            middle = min(max(low + steps, low + 1), high - 1)
+            first = await self._first_name(middle)
+            if name < first:
+                high, behind = middle, first
+            elif self._ends_before(middle, name):
+                low, before = middle, first
             else:
-                high = middle
+                return middle
+            halving = not halving and high - low > span // 2
         return low
+
+    def _ends_before(self, number: int, name: bytes) -> bool:
+        """Tell whether `name` may be behind a block: not if that was just read and goes on so far."""
+        block = self._kept.get(number)
+        return block is None or block.name(len(block.slots) - 1) < name
 
     async def _first_name(self, number: int) -> bytes:
         fence = self._fences.get(number)
