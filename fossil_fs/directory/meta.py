@@ -5,6 +5,7 @@ and the one where an even spread of names would have it; a guess that does not h
 followed by one step of bisection. The first name of each block it met is remembered.
 """
 
+from bisect import bisect_left, bisect_right
 from typing import Final
 
 from fossil_fs.directory.guess import guess
@@ -28,7 +29,8 @@ class MetaStream:
         self._store = store
         self._entry = entry
         self._cache = cache
-        self._fences: dict[int, bytes] = {}
+        self._numbers: list[int] = []  # of blocks whose first names are known, ascending
+        self._fences: list[bytes] = []  # those names
         self._kept: dict[int, MetaBlock] = {}
         self.count = entry.leaves if entry is not None else 0
 
@@ -54,13 +56,16 @@ class MetaStream:
     async def place(self, name: bytes) -> int:
         """Return the number of the one block that may hold `name`, if names ascend over all blocks.
 
-        BadTree for a block without a name: it has no place in an order.
+        BadTree where they do not, and for a block without a name: it has no place in an order.
         """
-        low, high = 0, self.count - 1
-        if high <= low or name < (before := await self._first_name(low)):
+        last = self.count - 1
+        if last < 1 or name < await self._first_name(0):
             return 0
-        if (behind := await self._first_name(high)) <= name:
-            return high
+        if await self._first_name(last) <= name:
+            return last
+        at = bisect_right(self._fences, name)
+        low, high = self._numbers[at - 1], self._numbers[at]
+        before, behind = self._fences[at - 1], self._fences[at]
         halving = False
         while (span := high - low) > 1:
             steps = span // 2 if halving else int(guess(name, before, behind) * span)
@@ -81,12 +86,24 @@ class MetaStream:
         return block is None or block.name(len(block.slots) - 1) < name
 
     async def _first_name(self, number: int) -> bytes:
-        fence = self._fences.get(number)
-        if fence is None:
-            block = await self.block(number)
-            if not block.slots:
-                raise BadTree("an empty meta block among others")
-            fence = block.name(0)
-            if len(self._fences) < FENCES_MAX:
-                self._fences[number] = fence
-        return fence
+        at = bisect_left(self._numbers, number)
+        if at < len(self._numbers) and self._numbers[at] == number:
+            return self._fences[at]
+        block = await self.block(number)
+        if not block.slots:
+            raise BadTree("an empty meta block among others")
+        first = block.name(0)
+        self._remember(number, first)
+        return first
+
+    def _remember(self, number: int, first: bytes) -> None:
+        at = bisect_left(
+            self._numbers, number
+        )  # not before: another may have read this one meanwhile
+        if self._numbers[at : at + 1] == [number] or len(self._numbers) >= FENCES_MAX:
+            return
+        follows = at == 0 or self._fences[at - 1] < first
+        if not follows or (at < len(self._fences) and first >= self._fences[at]):
+            raise BadTree("meta blocks in no order")
+        self._numbers.insert(at, number)
+        self._fences.insert(at, first)

@@ -15,7 +15,9 @@ from fossil_fs.node import Node
 from tests.fossil_fs.kit import DictStore, run
 from tests.fossil_fs.nodes import names, nodes, short_names, stubs
 from venti_store.errors import BadTree
+from venti_store.hashtree.build import TreeBuilder
 from venti_store.hashtree.entry import Entry
+from venti_store.hashtree.read import read_blocks
 from venti_store.interfaces import Batch
 from venti_store.score import BLAKE3, SHA1, Family
 
@@ -110,6 +112,37 @@ def test_lookup_in_a_large_directory_reads_few_blocks(family: Family) -> None:
     assert run(Directory(store, source, meta).lookup(b"file004567x")) is None
     if family is BLAKE3:
         assert store.reads <= 9
+
+
+def test_neighbours_are_found_without_another_read() -> None:
+    store, source, meta = written(BLAKE3, counted(BLAKE3, 20_000))
+    directory = Directory(store, source, meta)
+    assert run(directory.lookup(b"file010000")) is not None
+    store.reads = 0
+    for number in range(10_001, 10_010):
+        assert run(directory.lookup(b"file%06d" % number)) == small(BLAKE3, number)
+    assert store.reads <= 2  # where a block of names or of entries ends
+
+
+@FAMILIES
+def test_blocks_in_no_order(family: Family) -> None:
+    entries = counted(family, 2000)
+    store, source, meta = written(family, entries)
+    blocks = run(read_blocks(store, meta, 0, meta.leaves))
+    batch = Batch(family)
+    builder = TreeBuilder(batch, dsize=meta.dsize, psize=meta.psize)
+    for block in [blocks[0], *blocks[-2:0:-1], blocks[-1]]:
+        builder.write_block(block.ljust(meta.dsize, b"\0"))
+    shuffled = builder.finish()
+    store.take(batch)
+    directory = Directory(store, source, shuffled)
+    if family is SHA1:  # others keep no order
+        for name, node in entries.items():
+            assert run(directory.lookup(name)) == node
+        return
+    with pytest.raises(BadTree):
+        for name in entries:
+            run(directory.lookup(name))
 
 
 def test_lookup_among_unevenly_spread_names_is_bounded_by_twice_the_halvings() -> None:
