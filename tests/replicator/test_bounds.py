@@ -103,7 +103,7 @@ async def test_blocks_larger_than_the_log_said_end_the_connection_at_once():
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert why == f"a block of {BLOCK_SIZE_MAX} bytes where at most 1 were asked for"
+    assert why == f"liar: a block of {BLOCK_SIZE_MAX} bytes where at most 1 were asked for"
     await liar.ended.wait()  # it was hung up on
     assert liar.sent <= 2 * BLOCK_SIZE_MAX
     assert most < FETCHED_BYTES_MAX  # of the follower and the liar together

@@ -398,7 +398,8 @@ class RemoteStore:
     async def _new_session(self) -> Session | None:
         """Connect; None when nobody answered, `_last_failure` says why."""
         try:
-            return await Session.open(await self._connect(), tuple(wire.VERSIONS.values()))
+            stream = await self._connect()
+            return await Session.open(stream, tuple(wire.VERSIONS.values()), self.name)
         except CannotDial as error:
             self._last_failure = str(error).removeprefix(f"{self.name}: ")
         except SessionLost as error:
