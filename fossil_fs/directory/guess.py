@@ -1,4 +1,4 @@
-"""Where a name probably is between two others, if names are spread evenly as the numbers they are.
+"""Where a name probably is beside two others, if names are spread evenly as the numbers they are.
 
 Names of large directories are mostly counted or hashed: digits, hexadecimal digits or letters behind
 one beginning. Each position is a digit of the narrowest alphabet that has all three names' bytes.
@@ -13,12 +13,12 @@ _RANKS_OF_ALL: Final = {byte: byte for byte in range(256)}
 
 
 def guess(name: bytes, low: bytes, high: bytes) -> float:
-    """Return how far `name` is on the way from `low` to `high`: from 0 to 1.
+    """Return how far `name` is on the way from `low` to `high`: from 0 to 1, below 0 if it is before `low`.
 
-    `low` <= `name` < `high`, bytewise; so all begin with what `low` and `high` have in common.
+    `low` < `high`, bytewise; 0.5 if they are the same as far as is looked.
     """
-    start = 0
-    while start < len(low) and low[start] == high[start]:
+    start, shortest = 0, min(len(name), len(low), len(high))
+    while start < shortest and name[start] == low[start] == high[start]:
         start += 1
     here = first = last = 0
     for position in range(start, start + POSITIONS_MAX):

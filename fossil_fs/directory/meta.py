@@ -1,11 +1,12 @@
 """The meta stream of a directory as numbered MetaBlocks, and the search over them by name.
 
-Only the search supposes that names ascend over all blocks. It reads the first block, the last one
-and the one where an even spread of names would have it; a guess that does not halve what is left is
-followed by one step of bisection. The first name of each block it met is remembered.
+Only the search supposes that names ascend over all blocks. It reads the last block, which lies beside
+the pointers to all, and the one where an even spread of names would have it; a guess that does not halve
+what is left is followed by one step of bisection. The first name of each block it met is remembered.
 """
 
 from bisect import bisect_left, bisect_right
+from math import floor
 from typing import Final
 
 from fossil_fs.directory.guess import guess
@@ -59,11 +60,17 @@ class MetaStream:
         BadTree where they do not, and for a block without a name: it has no place in an order.
         """
         last = self.count - 1
-        if last < 1 or name < await self._first_name(0):
+        if last < 1 or not name:
             return 0
         if await self._first_name(last) <= name:
             return last
         at = bisect_right(self._fences, name)
+        if not at:
+            if name < await self._first_name(self._before_last(name)) and (
+                name < await self._first_name(0)
+            ):
+                return 0
+            at = bisect_right(self._fences, name)
         low, high = self._numbers[at - 1], self._numbers[at]
         before, behind = self._fences[at - 1], self._fences[at]
         halving = False
@@ -79,6 +86,15 @@ class MetaStream:
                 return middle
             halving = not halving and high - low > span // 2
         return low
+
+    def _before_last(self, name: bytes) -> int:
+        """Return where a name before the last block is, if the blocks are like that one."""
+        last = self.count - 1
+        block = self._kept.get(last)
+        if block is None:
+            return 0
+        blocks = guess(name, block.name(0), block.name(len(block.slots) - 1))
+        return max(last + floor(blocks), 0) if blocks < 0 else last - 1
 
     def _ends_before(self, number: int, name: bytes) -> bool:
         """Tell whether `name` may be behind a block: not if that was just read and goes on so far."""

@@ -163,6 +163,11 @@ def test_a_guess_lies_between(three: list[bytes]) -> None:
     assert 0 <= guess(low, low, high) <= guess(name, low, high) <= 1
 
 
+def test_a_guess_before_both_is_below_nothing() -> None:
+    assert guess(b"f0100", b"f0900", b"f1000") == pytest.approx(-8)
+    assert guess(b"a", b"b", b"b") == 0.5
+
+
 @pytest.mark.parametrize("shape", [b"%d", b"file%06d", b"%08x", b"img %d.jpg"])
 def test_a_guess_among_counted_names_is_near(shape: bytes) -> None:
     low, high = shape % 100_000, shape % 900_000
