@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Final
 
-from spawngrid.environment import runc
 from spawngrid.environment.cgroups.group import read_layout
 from spawngrid.environment.interface import CannotIsolate, Finding, Level, Spec
+from spawngrid.environment.oci import INIT_PROGRAM
+from spawngrid.environment.runtimes.runc import PROGRAM
 
 IDMAP_KERNEL: Final = (6, 12)  # the first whose FUSE mounts can have their ids mapped
 _FOR_NETWORK: Final = ("ip", "nft", "nsenter")
@@ -49,7 +50,7 @@ def _rights() -> Iterator[Finding]:
 
 def _programs() -> Iterator[Finding]:
     packages = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"}
-    for name in (runc.PROGRAM, runc.INIT_PROGRAM, *_FOR_NETWORK):
+    for name in (PROGRAM, INIT_PROGRAM, *_FOR_NETWORK):
         path = shutil.which(name)
         install = f"apt install {packages.get(name, name)}"
         yield _fact(name, path is not None, path or "", "not installed", install)

@@ -22,7 +22,8 @@ from lib9.errors import single_error
 from lib9.places import use
 from lib9.sockets import socket_path
 from lib9.telling import error_line, exit_status
-from spawngrid.environment import hubs, orders, record, runc, starting
+from spawngrid.environment import hubs, orders, record, starting
+from spawngrid.environment.pids import shell_pid
 from spawngrid.environment.places import Own, Places
 
 _CHUNK: Final = 64 << 10
@@ -205,8 +206,8 @@ class Keeper:
 
 
 def _signal_shell(own: Own) -> None:
-    pid = runc.read_pid(own, runc.SHELL_PID_FILE)
-    if runc.is_in(own, pid):
+    pid = shell_pid(own)
+    if pid:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGINT)
 

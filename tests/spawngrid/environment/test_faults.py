@@ -107,7 +107,7 @@ def test_the_client_of_a_start_is_killed(machine: Machine) -> None:
     """The record is there, its lock is free, and nobody works on it."""
     own = places(machine).of("0123456789ab")
     os.mkdir(own.folder, 0o700)
-    record.write(own, record.Entry(own.id, machine.spec(), slot=first_slot(places(machine).key)))
+    record.write(own, record.Entry(own.id, machine.spec(), first_slot(places(machine).key), "runc"))
     assert [each.kind for each in machine.node.orphans()] == ["record"]
     assert_clean(machine)
 
