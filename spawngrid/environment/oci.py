@@ -27,7 +27,7 @@ _MASKED: Final = (
     "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats"
     " /proc/sched_debug /proc/scsi /sys/firmware /sys/fs/fuse /sys/kernel/debug"
 )
-_READ_ONLY: Final = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger"
+_READ_ONLY: Final = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger /sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)

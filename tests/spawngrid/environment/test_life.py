@@ -26,7 +26,7 @@ def test_what_is_inside(machine: Machine) -> None:
         bounding = int(status.partition("CapBnd:\t")[2].split()[0], 16)
         assert not bounding & 1 << 21, "CAP_SYS_ADMIN"
         assert len(machine.sh(env, "ls /dev").out.split()) < 20
-        assert machine.sh(env, "touch /sys/x").status != 0
+        assert machine.sh(env, "touch /sys/x || touch /sys/fs/cgroup/x").status != 0
         assert machine.sh(env, "echo 1 > /proc/sys/kernel/domainname").status != 0
         assert machine.sh(env, "unshare -U true").status != 0
         assert machine.sh(env, "mount -t tmpfs none /tmp").status != 0
