@@ -101,7 +101,7 @@ class Node:
                 own.id,
                 spec,
                 slot,
-                choose(),
+                choose(spec.limits),
                 started_s=started,
                 scratch=scratch,
                 shifted=self._shift_ids,

@@ -18,6 +18,7 @@ from fossil_fs.ids import Shift
 from lib9.faults import fault
 from lib9.keys import Identity
 from spawngrid.environment import (
+    detached,
     fit,
     hubs,
     identity,
@@ -97,17 +98,19 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> tuple[Created, 
 
 def _place_root(root: int, slot: int | None) -> None:
     """Put the root where a runtime finds it, in a mount namespace of this process, with a slot's ids."""
-    copy = kernel.copy_mount(root, users=None) if slot is None else _mapped(root, slot)
+    copy = detached.copy(root) if slot is None else _mapped(root, slot)
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.keep_mounts_private()
-    kernel.put_mount(copy, oci.ROOT)
+    place = os.open(oci.ROOT, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    detached.put(copy, place)
+    os.close(place)
     os.close(copy)
 
 
 def _mapped(root: int, slot: int) -> int:
     users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
     try:
-        return kernel.copy_mount(root, users=users)
+        return detached.copy(root, users=users)
     except OSError as error:
         raise CannotIsolate(f"ids cannot be mapped on this mount: {error.strerror}") from error
     finally:

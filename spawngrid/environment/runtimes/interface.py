@@ -57,6 +57,10 @@ class Runtime(Protocol):
         """Return what of it is not installed on this machine; "" if all is."""
         ...
 
+    def prepare(self) -> None:
+        """Do what need not be done for each environment, in the process from which they are forked."""
+        ...
+
     def create(self, own: Own, configuration: Mapping[str, object]) -> Created:
         """Make the environment of a bundle; its configuration is given, too. StartFailed.
 

@@ -36,6 +36,9 @@ class Runc:
     def lacks(self) -> str:
         return "" if shutil.which(PROGRAM) else f"{PROGRAM} is not installed"
 
+    def prepare(self) -> None:
+        """Nothing: it is a program of its own."""
+
     def create(self, own: Own, configuration: Mapping[str, object]) -> Created:
         pid_file = own.path(_PID_FILE)
         _run(own, ["create", "--bundle", own.folder, "--pid-file", pid_file, own.id])

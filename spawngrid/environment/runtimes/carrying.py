@@ -1,0 +1,158 @@
+"""What lies between a command inside and who has started it: its streams, its signals, its end.
+
+The command has pipes or a terminal made for it, never a descriptor of this machine's.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+import tty
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+_CHUNK: Final = 64 << 10  # what is read ahead of who takes it
+_SLICE: Final = 4096  # what a pipe that can be written to takes without waiting (pipe(7))
+_KEPT_BACK: Final = {
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    signal.SIGCHLD,
+    signal.SIGPIPE,
+    signal.SIGURG,
+}
+SIGNALS: Final = {number for number in signal.valid_signals() if number not in _KEPT_BACK}
+
+
+@dataclass(slots=True)
+class Flow:
+    """Bytes from one descriptor to another. `own`: which of the two is closed when the flow has ended."""
+
+    source: int
+    sink: int
+    own: int
+    waiting: bytes = b""
+
+    def step(self, events: dict[int, int]) -> bool:
+        """Carry on; False at the end."""
+        try:
+            if self.waiting and self.sink in events:
+                self.waiting = self.waiting[os.write(self.sink, self.waiting[:_SLICE]) :]
+            elif not self.waiting and self.source in events:
+                self.waiting = os.read(self.source, _CHUNK)
+                return bool(self.waiting)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+                raise
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class Pipes:
+    """Three pipes; the command's ends are `inner`."""
+
+    inner: tuple[int, int, int]
+    inputs: list[Flow]
+    outputs: list[Flow]
+
+    @classmethod
+    def made(cls) -> "Pipes":
+        (in_read, in_write), (out_read, out_write), (err_read, err_write) = (
+            os.pipe() for _ in range(3)
+        )
+        for descriptor in (in_write, out_read, err_read):
+            os.set_blocking(descriptor, False)
+        return cls(
+            (in_read, out_write, err_write),
+            [Flow(0, in_write, in_write)],
+            [Flow(out_read, 1, out_read), Flow(err_read, 2, err_read)],
+        )
+
+
+@dataclass(slots=True)
+class Carrier:
+    """Carries until the command has ended and what it said is passed on. `master`: its terminal's, or -1."""
+
+    command: int
+    inputs: list[Flow]
+    outputs: list[Flow]
+    master: int = -1
+    _pidfd: int = field(init=False)
+    _status: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._pidfd = os.pidfd_open(self.command)
+
+    def run(self) -> int:
+        """Return the command's exit status, 128+N after signal N."""
+        self._pass_signals_on()
+        before = _raw() if self.master >= 0 else None
+        try:
+            while self._status is None or self.outputs:
+                self._step()
+        finally:
+            if before is not None:
+                termios.tcsetattr(0, termios.TCSANOW, before)
+        return 128 - self._status if self._status < 0 else self._status
+
+    def _step(self) -> None:
+        poll = select.poll()
+        if self._status is None:
+            poll.register(self._pidfd, select.POLLIN)
+        wanted: dict[int, int] = {}
+        for flow in self.inputs + self.outputs:
+            descriptor = flow.sink if flow.waiting else flow.source
+            kind = select.POLLOUT if flow.waiting else select.POLLIN
+            wanted[descriptor] = wanted.get(descriptor, 0) | kind
+        for descriptor, kinds in wanted.items():
+            poll.register(descriptor, kinds)
+        # a terminal that its command has left is read to its end, not waited for
+        left_behind = self._status is not None and self.master >= 0
+        events = dict(poll.poll(0 if left_behind else None))
+        if self._pidfd in events:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.command, 0)[1])
+            self._end(self.inputs)
+        for flows in (self.inputs, self.outputs):
+            self._end(flows, [flow for flow in flows if not flow.step(events)])
+        if left_behind and not any(flow.waiting or flow.source in events for flow in self.outputs):
+            self._end(self.outputs)
+
+    def _end(self, flows: list[Flow], which: list[Flow] | None = None) -> None:
+        for flow in list(flows if which is None else which):
+            flows.remove(flow)
+            if flow.own >= 0:
+                os.close(flow.own)
+
+    def _pass_signals_on(self) -> None:
+        for number in SIGNALS:
+            with suppress(OSError):  # some are the C library's own
+                signal.signal(number, lambda number, _frame: self._signal(number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if self.master >= 0:
+            resize(self.master)
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGWINCH and self.master >= 0:
+            resize(self.master)
+        else:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+
+def resize(master: int) -> None:
+    """Give a terminal the size of this process's own."""
+    with suppress(OSError):
+        size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(struct.calcsize("HHHH")))
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+
+def _raw() -> list[Any]:
+    before: list[Any] = termios.tcgetattr(0)
+    tty.setraw(0, termios.TCSANOW)
+    return before
