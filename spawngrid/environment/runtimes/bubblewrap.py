@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lib9.faults import fault
 from spawngrid.environment import rights
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.interface import RuntimeName, StartFailed
@@ -54,9 +55,11 @@ class Bubblewrap:
         with open(own.path(joining.FILTER), "wb") as file:
             file.write(code)
         launched = launching.launch(own, configuration)
+        fault("start.launched")
         try:
             pid = launched.wait()
             if pid:
+                fault("start.made")
                 _furnish(pid, configuration)
         except BaseException:
             launched.end()

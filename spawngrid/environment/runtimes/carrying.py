@@ -3,7 +3,6 @@
 The command has pipes or a terminal made for it, never a descriptor of this machine's.
 """
 
-import errno
 import fcntl
 import os
 import select
@@ -46,9 +45,7 @@ class Flow:
                 return bool(self.waiting)
         except BlockingIOError:
             return True
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                raise
+        except OSError:  # nobody takes or gives any more
             return False
         return True
 
@@ -98,7 +95,8 @@ class Carrier:
                 self._step()
         finally:
             if before is not None:
-                termios.tcsetattr(0, termios.TCSANOW, before)
+                with suppress(termios.error):  # it is gone
+                    termios.tcsetattr(0, termios.TCSANOW, before)
         return 128 - self._status if self._status < 0 else self._status
 
     def _step(self) -> None:
@@ -134,8 +132,6 @@ class Carrier:
             with suppress(OSError):  # some are the C library's own
                 signal.signal(number, lambda number, _frame: self._signal(number))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        if self.master >= 0:
-            resize(self.master)
 
     def _signal(self, number: int) -> None:
         if number == signal.SIGWINCH and self.master >= 0:
@@ -152,7 +148,11 @@ def resize(master: int) -> None:
         fcntl.ioctl(master, termios.TIOCSWINSZ, size)
 
 
-def _raw() -> list[Any]:
-    before: list[Any] = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSANOW)
+def _raw() -> list[Any] | None:
+    """Let the terminal that is this process's own pass all on as it is; return how it was."""
+    try:
+        before: list[Any] = termios.tcgetattr(0)
+        tty.setraw(0, termios.TCSANOW)
+    except termios.error:  # it is gone already
+        return None
     return before

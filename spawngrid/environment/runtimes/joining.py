@@ -29,12 +29,12 @@ from typing import Any, Final
 
 from spawngrid.environment import kernel, rights
 from spawngrid.environment.processes import start_time
-from spawngrid.environment.runtimes.carrying import SIGNALS, Carrier, Flow, Pipes
+from spawngrid.environment.runtimes.carrying import SIGNALS, Carrier, Flow, Pipes, resize
 
 FILTER: Final = "filter"  # of the bundle: the program by which process 1 is filtered, too
 _BOOT: Final = (
     "import sys; sys.path.insert(0, sys.argv.pop(1));"
-    f" from {__name__} import main; raise SystemExit(main(sys.argv[1:]))"
+    f" from {__name__} import main; import os; os._exit(main(sys.argv[1:]))"
 )
 _PACKAGES: Final = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 _SPACES: Final = (
@@ -90,7 +90,7 @@ def _join(order: Order, variables: list[str], argv: list[str]) -> int:
     with open(os.path.join(order.folder, "config.json"), encoding="utf-8") as file:
         process = json.load(file)["process"]
     with open(os.path.join(order.folder, FILTER), "rb") as code:
-        envoy = _Envoy(order, process, code.read(), argv)
+        envoy = Envoy(order, process, code.read(), argv)
     envoy.variables |= dict(pair.split("=", 1) for pair in process["env"] + variables)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     kernel.adopt()
@@ -105,6 +105,8 @@ def _join(order: Order, variables: list[str], argv: list[str]) -> int:
     except OSError:
         os.kill(command, signal.SIGKILL)
         raise
+    if master >= 0:
+        resize(master)
     os.write(go, b".")
     if order.pid_file:
         return _leave(command, begun, order.pid_file)
@@ -125,7 +127,7 @@ def _leave(command: int, begun: int, pid_file: str) -> int:
     return 0
 
 
-class _Envoy:
+class Envoy:
     """The way in. `streams`: the command's; this process's own unless given."""
 
     def __init__(self, order: Order, process: dict[str, Any], code: bytes, argv: list[str]) -> None:
@@ -146,7 +148,7 @@ class _Envoy:
                 ours.close()
                 os.close(go)
                 os.close(begun)
-                self._enter()
+                self.enter()
                 self._send_command(theirs, waits, failed)
             except OSError as error:
                 theirs.send(f"!{error.strerror or error}".encode())
@@ -162,7 +164,7 @@ class _Envoy:
             raise OSError(told[1:].decode() or "who was sent in has not come back")
         return int(told), descriptors[0] if descriptors else -1, go, begun
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
         """Be inside, with an environment's rights, but not seen."""
         initial = os.pidfd_open(self._order.pid)
         if start_time(self._order.pid) != self._order.start:

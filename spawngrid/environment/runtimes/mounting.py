@@ -153,7 +153,7 @@ def _cover(path: str) -> None:
     """Hide a file or a directory, if there is one, behind one that is empty."""
     for place in _place(path):
         if stat.S_ISDIR(os.fstat(place).st_mode):
-            detached.put(detached.make("tmpfs", ["ro", "nosuid", "nodev", "noexec"]), place)
+            detached.put(detached.make("tmpfs", ["ro"]), place)
         else:
             detached.put(detached.copy(_HERE, "/dev/null", attributes=()), place)
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from spawngrid.environment.cgroups.group import read_layout
 from spawngrid.environment.interface import CannotIsolate, Limits
+from spawngrid.environment.runtimes.bubblewrap import Bubblewrap
 from tests.spawngrid.environment.machine import Machine
 
 layout = read_layout()
@@ -23,12 +24,15 @@ assert layout.kind == "v2", layout
 machine = Machine(Path(sys.argv[1]))
 try:
     limits = None if layout.missing() else Limits()
-    with machine.spawned(limits=limits) as env:
-        assert "0::/" in machine.sh(env, "cat /proc/self/cgroup").out
-        machine.sh(env, "echo kept > /file")
-        saved = machine.node.save(env.id)
-        assert saved.frozen
-        assert machine.stored(saved.score, "file") == b"kept\\n"
+    usual = Bubblewrap.lacks
+    for lacks in (usual, lambda self: "not wanted here"):
+        Bubblewrap.lacks = lacks
+        with machine.spawned(limits=limits) as env:
+            assert "0::/\\n" in machine.sh(env, "cat /proc/self/cgroup").out
+            machine.sh(env, "echo kept > /file")
+            saved = machine.node.save(env.id)
+            assert saved.frozen
+            assert machine.stored(saved.score, "file") == b"kept\\n"
     if layout.missing():
         try:
             machine.node.start(machine.spec())
