@@ -58,17 +58,16 @@ class Bubblewrap:
         fault("start.launched")
         try:
             pid = launched.wait()
-            if pid:
-                fault("start.made")
-                _furnish(pid, configuration)
-        except BaseException:
+            fault("start.made")
+            _furnish(pid, configuration)
+        except BaseException as error:
+            ended = launched.has_ended()
             launched.end()
+            if ended and isinstance(error, StartFailed | OSError):
+                said = launching.complaint(own, configuration) or str(error)
+                raise StartFailed(f"{PROGRAM}: {said}") from error
             raise
-        if pid:
-            return _Created(pid, launched, code)
-        launched.end()
-        said = launching.complaint(own, configuration)
-        raise StartFailed(f"{PROGRAM}: {said or 'it ended, for no reason that it told'}")
+        return _Created(pid, launched, code)
 
     def joining(self, own: Own, initial: Initial, inside: Inside) -> list[str]:
         groups = Group(read_layout(), own.guest_cgroup)

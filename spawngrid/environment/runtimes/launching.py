@@ -16,9 +16,11 @@ from spawngrid.environment import detached, kernel, rights
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.interface import StartFailed
 from spawngrid.environment.places import Own
+from spawngrid.environment.processes import wait_until
 
 PROGRAM: Final = "bwrap"
 CREATE_SECONDS_MAX: Final = 20.0  # a loaded machine
+_ENDED_SECONDS_MAX: Final = 0.5  # for one that is about to
 _TOLD_SIZE_MAX: Final = 4096
 _UNSHARE: Final = {  # the others come with bwrap itself, or are made by us
     "pid": "--unshare-pid",
@@ -59,22 +61,27 @@ class Launched:
     gate: int
 
     def wait(self) -> int:
-        """Return the number of process 1 when all that bwrap makes is made; 0 if it ended instead."""
+        """Return the number of process 1 when all that bwrap makes is made; StartFailed if it ended."""
         deadline = time.monotonic() + CREATE_SECONDS_MAX
         text = _read(self.told, deadline)
         poll = select.poll()
         poll.register(self.passed, 0)  # an error, when nobody is left who would read it
-        if not poll.poll(_milliseconds(deadline)):
-            raise StartFailed(f"{PROGRAM} made nothing within {CREATE_SECONDS_MAX:.0f} s")
+        made = poll.poll(_milliseconds(deadline))
         os.close(self.told)
         os.close(self.passed)
+        if not made:
+            raise StartFailed(f"{PROGRAM} made nothing within {CREATE_SECONDS_MAX:.0f} s")
         try:
-            pid = int(json.loads(text)["child-pid"])
-            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-        except (ValueError, OSError):
-            return 0
-        return pid if parent == self.monitor else 0
+            return int(json.loads(text)["child-pid"])
+        except ValueError:
+            raise StartFailed(f"{PROGRAM} ended at once") from None
+
+    def has_ended(self) -> bool:
+        """Tell whether the process outside has: it does when process 1 does."""
+        return wait_until(self._is_gone, _ENDED_SECONDS_MAX)
+
+    def _is_gone(self) -> bool:
+        return os.waitid(os.P_PID, self.monitor, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def go_on(self, program: bytes) -> None:
         """Give it its filter: it becomes process 1 then."""

@@ -51,6 +51,8 @@ def answer(program: bytes, processor: int, number: int, *arguments: int) -> int:
                 at += yes if accumulator > value else no
             case 0x35:
                 at += yes if accumulator >= value else no
+            case 0x45:
+                at += yes if accumulator & value else no
             case _:
                 raise AssertionError(f"unknown instruction {what:#x}")
 
