@@ -11,8 +11,7 @@ import struct
 import termios
 import tty
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _CHUNK: Final = 64 << 10  # what is read ahead of who takes it
 _SLICE: Final = 4096  # what a pipe that can be written to takes without waiting (pipe(7))
@@ -26,14 +25,12 @@ _KEPT_BACK: Final = {
 SIGNALS: Final = {number for number in signal.valid_signals() if number not in _KEPT_BACK}
 
 
-@dataclass(slots=True)
 class Flow:
     """Bytes from one descriptor to another. `own`: which of the two is closed when the flow has ended."""
 
-    source: int
-    sink: int
-    own: int
-    waiting: bytes = b""
+    def __init__(self, source: int, sink: int, own: int) -> None:
+        self.source, self.sink, self.own = source, sink, own
+        self.waiting = b""
 
     def step(self, events: dict[int, int]) -> bool:
         """Carry on; False at the end."""
@@ -50,8 +47,7 @@ class Flow:
         return True
 
 
-@dataclass(slots=True)
-class Pipes:
+class Pipes(NamedTuple):
     """Three pipes; the command's ends are `inner`."""
 
     inner: tuple[int, int, int]
@@ -72,26 +68,23 @@ class Pipes:
         )
 
 
-@dataclass(slots=True)
 class Carrier:
     """Carries until the command has ended and what it said is passed on. `master`: its terminal's, or -1."""
 
-    command: int
-    inputs: list[Flow]
-    outputs: list[Flow]
-    master: int = -1
-    _pidfd: int = field(init=False)
-    _status: int | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        self._pidfd = os.pidfd_open(self.command)
+    def __init__(
+        self, command: int, inputs: list[Flow], outputs: list[Flow], master: int = -1
+    ) -> None:
+        self._command, self._master = command, master
+        self._inputs, self._outputs = inputs, outputs
+        self._pidfd = os.pidfd_open(command)
+        self._status: int | None = None
 
     def run(self) -> int:
         """Return the command's exit status, 128+N after signal N."""
         self._pass_signals_on()
-        before = _raw() if self.master >= 0 else None
+        before = _raw() if self._master >= 0 else None
         try:
-            while self._status is None or self.outputs:
+            while self._status is None or self._outputs:
                 self._step()
         finally:
             if before is not None:
@@ -104,22 +97,23 @@ class Carrier:
         if self._status is None:
             poll.register(self._pidfd, select.POLLIN)
         wanted: dict[int, int] = {}
-        for flow in self.inputs + self.outputs:
+        for flow in self._inputs + self._outputs:
             descriptor = flow.sink if flow.waiting else flow.source
             kind = select.POLLOUT if flow.waiting else select.POLLIN
             wanted[descriptor] = wanted.get(descriptor, 0) | kind
         for descriptor, kinds in wanted.items():
             poll.register(descriptor, kinds)
         # a terminal that its command has left is read to its end, not waited for
-        left_behind = self._status is not None and self.master >= 0
-        events = dict(poll.poll(0 if left_behind else None))
+        left_behind = self._status is not None and self._master >= 0
+        to_say = any(flow.waiting for flow in self._outputs)
+        events = dict(poll.poll(0 if left_behind and not to_say else None))
         if self._pidfd in events:
-            self._status = os.waitstatus_to_exitcode(os.waitpid(self.command, 0)[1])
-            self._end(self.inputs)
-        for flows in (self.inputs, self.outputs):
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self._command, 0)[1])
+            self._end(self._inputs)
+        for flows in (self._inputs, self._outputs):
             self._end(flows, [flow for flow in flows if not flow.step(events)])
-        if left_behind and not any(flow.waiting or flow.source in events for flow in self.outputs):
-            self._end(self.outputs)
+        if left_behind and not to_say and not events:
+            self._end(self._outputs)
 
     def _end(self, flows: list[Flow], which: list[Flow] | None = None) -> None:
         for flow in list(flows if which is None else which):
@@ -134,8 +128,8 @@ class Carrier:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _signal(self, number: int) -> None:
-        if number == signal.SIGWINCH and self.master >= 0:
-            resize(self.master)
+        if number == signal.SIGWINCH and self._master >= 0:
+            resize(self._master)
         else:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)

@@ -120,11 +120,16 @@ def _put(root: int, target: str, tree: int) -> None:
 
 
 def _hierarchies() -> list[str]:
-    """Return this machine's trees of cgroups, by the names of their controllers; [] for version 2 alone."""
-    if read_layout().is_pure:
+    """Return the trees of cgroups that environments have groups in, by controllers; [] for version 2 alone.
+
+    In one that this machine has not mounted they have none, and would see all others'.
+    """
+    layout = read_layout()
+    if layout.is_pure:
         return []
     with open("/proc/self/cgroup", encoding="utf-8") as file:
-        return [names for line in file if (names := line.split(":")[1])]
+        trees = [names for line in file if (names := line.split(":")[1])]
+    return [t for t in trees if layout.v1.keys() & set(t.removeprefix("name=").split(","))]
 
 
 def _groups(target: str, options: list[str], hierarchies: list[str]) -> Trees:

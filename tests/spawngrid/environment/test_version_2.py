@@ -66,6 +66,35 @@ finally:
 """
 
 
+_NAMED = """
+import sys
+from pathlib import Path
+from spawngrid.environment.cgroups.group import read_layout
+from tests.spawngrid.environment.machine import Machine
+
+layout = read_layout()
+assert (layout.kind, list(layout.v1)) == ("v1", ["systemd"]), layout
+machine = Machine(Path(sys.argv[1]))
+try:
+    with machine.spawned(limits=None) as env:
+        assert "name=systemd:/\\n" in machine.sh(env, "cat /proc/self/cgroup").out
+        seen = machine.sh(env, "cd /sys/fs/cgroup; ls -d *; ls -d */spawngrid").out
+        assert seen == "systemd\\n", seen
+        assert not machine.node.save(env.id).frozen, "said, where it cannot be had"
+finally:
+    machine.close()
+"""
+
+
+def test_a_life_on_version_1_without_a_controller(tmp_path: Path) -> None:
+    """A machine that runc makes nothing on: it wants a controller for devices."""
+    if not os.path.exists("/sys/fs/cgroup/systemd"):
+        pytest.skip("no hierarchy of version 1 without a controller")
+    table = "mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd"
+    named = "mount -t cgroup -o none,name=systemd none /sys/fs/cgroup/systemd"
+    live(f"umount -l -R /sys/fs/cgroup && {table} && {named}", _NAMED, tmp_path)
+
+
 def test_a_life_on_version_2(tmp_path: Path) -> None:
     if not read_layout().unified:
         pytest.skip("no cgroups of version 2")
