@@ -114,6 +114,15 @@ class Carrier:
             self._end(flows, [flow for flow in flows if not flow.step(events)])
         if left_behind and not to_say and not events:
             self._end(self._outputs)
+        if self._master >= 0 and self._status is None and not (self._inputs and self._outputs):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Take the command's terminal away, as this process's own has been."""
+        self._inputs.clear()
+        self._outputs.clear()
+        os.close(self._master)
+        self._master = -1
 
     def _end(self, flows: list[Flow], which: list[Flow] | None = None) -> None:
         for flow in list(flows if which is None else which):

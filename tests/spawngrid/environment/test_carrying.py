@@ -1,11 +1,15 @@
 """Streams carried between who started a command and the command; no environment is needed for it."""
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import tty
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from tests.spawngrid.environment.machine import wait_until
 
@@ -102,27 +106,46 @@ os._exit(Carrier(command, [Flow(0, master, -1)], [Flow(master, 1, -1)], master).
 """
 
 
-def test_a_terminal_that_changes_its_size_and_goes_away() -> None:
-    import fcntl
-    import struct
-    import termios
-
+@contextmanager
+def on_a_terminal(script: str) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Give a terminal of 30 by 90, and the carrier of a shell that has another."""
     outer, ours = os.openpty()
     tty.setraw(outer)
     fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 90, 0, 0))
-    script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.01; done"
     words = [sys.executable, "-c", _TERMINAL, "sh", "-c", script]
     carrier = subprocess.Popen(words, stdin=ours, stdout=ours, stderr=ours, start_new_session=True)
     os.close(ours)
     try:
+        yield outer, carrier
+    finally:
+        with suppress(OSError):
+            os.close(outer)
+        carrier.kill()
+        carrier.wait()
+
+
+def test_a_terminal_and_its_size() -> None:
+    script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.01; done"
+    with on_a_terminal(script) as (outer, carrier):
         assert _line(outer) == b"30 90\r\n"
         fcntl.ioctl(outer, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 91, 0, 0))
         carrier.send_signal(signal.SIGWINCH)
         assert _line(outer) == b"31 91\r\n"
         os.write(outer, b"\x03")
         assert carrier.wait(60) == 128 + signal.SIGINT, "a terminal's keys reach who is inside"
-    finally:
+
+
+def test_all_that_was_said_on_a_terminal_before_the_end() -> None:
+    with on_a_terminal("seq 1 20000; exit 4") as (outer, carrier):
+        lines = [_line(outer) for _ in range(20000)]
+        assert (lines[-1], carrier.wait(60)) == (b"20000\r\n", 4)
+
+
+def test_a_terminal_that_goes_away() -> None:
+    with on_a_terminal("echo on; while :; do sleep 0.01; done") as (outer, carrier):
+        assert _line(outer) == b"on\r\n"
         os.close(outer)
+        assert carrier.wait(60) == 128 + signal.SIGHUP
 
 
 def _line(terminal: int) -> bytes:

@@ -276,9 +276,9 @@ def test_a_terminal_is_the_environments_own(machine: Machine, env: Environment) 
     try:
         while b"ptmx" not in said:
             said += os.read(outer, 1024)
+        assert process.wait(JOINED_SECONDS_MAX) == 0
     finally:
         os.close(outer)
-    assert process.wait(JOINED_SECONDS_MAX) == 0
     assert said.startswith(b"/dev/pts/0\r\n")
     assert b"-> /dev/pts/0" in said
 

@@ -65,9 +65,9 @@ def test_a_terminal(machine: Machine, limits: Limits | None) -> None:
         try:
             while b"\n" not in said.partition(b"\n")[2]:
                 said += os.read(master, 1024)
+            assert command.wait(60) == 0
         finally:
             os.close(master)
-        assert command.wait(60) == 0
         assert said.startswith(b"/dev/")
 
 
