@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from lib9 import processors
-
 T = TypeVar("T")
 
 
@@ -43,7 +41,7 @@ async def in_thread(function: Callable[[], T]) -> T:
         return function()
     import trio
 
-    return await trio.to_thread.run_sync(processors.anywhere(function))
+    return await trio.to_thread.run_sync(function)
 
 
 async def checkpoint() -> None:

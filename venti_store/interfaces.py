@@ -94,6 +94,14 @@ class MayBeAway(Protocol):
 
 
 @runtime_checkable
+class AtOnce(Protocol):
+    """An optional power of stores on this machine: if `at_once`, reads never wait for anybody."""
+
+    @property
+    def at_once(self) -> bool: ...
+
+
+@runtime_checkable
 class HasCache(Protocol):
     """An optional power of stores with a cache: how many of the blocks read it had."""
 

@@ -1,11 +1,14 @@
-"""The meta stream of a directory as numbered MetaBlocks, and bisection over them by name.
+"""The meta stream of a directory as numbered MetaBlocks, and the search over them by name.
 
-Only the bisection supposes that names ascend over all blocks. It costs one block for each halving,
-and less later, since the first name of each block it met is remembered.
+Only the search supposes that names ascend over all blocks. It reads the first block, the last one
+and the one where an even spread of names would have it; a guess that does not halve what is left is
+followed by one step of bisection. The first name of each block it met is remembered.
 """
 
+from bisect import bisect_left, bisect_right
 from typing import Final
 
+from fossil_fs.directory.guess import guess
 from fossil_fs.format.metablock import MetaBlock, unpack_metablock
 from venti_store.errors import BadTree
 from venti_store.hashtree.cache import PointerCache
@@ -26,7 +29,8 @@ class MetaStream:
         self._store = store
         self._entry = entry
         self._cache = cache
-        self._fences: dict[int, bytes] = {}
+        self._numbers: list[int] = []  # of blocks whose first names are known, ascending
+        self._fences: list[bytes] = []  # those names
         self._kept: dict[int, MetaBlock] = {}
         self.count = entry.leaves if entry is not None else 0
 
@@ -52,24 +56,54 @@ class MetaStream:
     async def place(self, name: bytes) -> int:
         """Return the number of the one block that may hold `name`, if names ascend over all blocks.
 
-        BadTree for a block without a name: it has no place in an order.
+        BadTree where they do not, and for a block without a name: it has no place in an order.
         """
-        low, high = 0, self.count
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await self._first_name(middle) <= name:
-                low = middle
+        last = self.count - 1
+        if last < 1 or name < await self._first_name(0):
+            return 0
+        if await self._first_name(last) <= name:
+            return last
+        at = bisect_right(self._fences, name)
+        low, high = self._numbers[at - 1], self._numbers[at]
+        before, behind = self._fences[at - 1], self._fences[at]
+        halving = False
+        while (span := high - low) > 1:
+            steps = span // 2 if halving else int(guess(name, before, behind) * span)
+            middle = min(max(low + steps, low + 1), high - 1)
+            first = await self._first_name(middle)
+            if name < first:
+                high, behind = middle, first
+            elif self._ends_before(middle, name):
+                low, before = middle, first
             else:
-                high = middle
+                return middle
+            halving = not halving and high - low > span // 2
         return low
 
+    def _ends_before(self, number: int, name: bytes) -> bool:
+        """Tell whether `name` may be behind a block: not if that was just read and goes on so far."""
+        block = self._kept.get(number)
+        return block is None or block.name(len(block.slots) - 1) < name
+
     async def _first_name(self, number: int) -> bytes:
-        fence = self._fences.get(number)
-        if fence is None:
-            block = await self.block(number)
-            if not block.slots:
-                raise BadTree("an empty meta block among others")
-            fence = block.name(0)
-            if len(self._fences) < FENCES_MAX:
-                self._fences[number] = fence
-        return fence
+        at = bisect_left(self._numbers, number)
+        if at < len(self._numbers) and self._numbers[at] == number:
+            return self._fences[at]
+        block = await self.block(number)
+        if not block.slots:
+            raise BadTree("an empty meta block among others")
+        first = block.name(0)
+        self._remember(number, first)
+        return first
+
+    def _remember(self, number: int, first: bytes) -> None:
+        at = bisect_left(
+            self._numbers, number
+        )  # not before: another may have read this one meanwhile
+        if self._numbers[at : at + 1] == [number] or len(self._numbers) >= FENCES_MAX:
+            return
+        follows = at == 0 or self._fences[at - 1] < first
+        if not follows or (at < len(self._fences) and first >= self._fences[at]):
+            raise BadTree("meta blocks in no order")
+        self._numbers.insert(at, number)
+        self._fences.insert(at, first)

@@ -49,7 +49,7 @@ def mount_options(mounting: Mounting, identity: Identity) -> MountOptions:
         idmapped=mounting.guests and mounting.id_shift is None,
         writeback_cache=mounting.writeback and not mounting.read_only,
         posix_acl=True,
-        follow=True,
+        eager=True,
         no_open=not mounting.writeback,  # what is open for writing is written out before a save
         interruptible=not is_local(identity.store),
         own_inodes=INODE_END,

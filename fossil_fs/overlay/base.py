@@ -22,7 +22,7 @@ from venti_store.errors import BadTree
 from venti_store.hashtree.cache import PointerCache
 from venti_store.hashtree.entry import Entry
 from venti_store.hashtree.read import leaf_keys, read_blocks
-from venti_store.interfaces import BlockStore
+from venti_store.interfaces import AtOnce, BlockStore
 from venti_store.score import Score
 
 FAULT_SECONDS_MAX: Final = 60.0  # a read that waits longer for a far store fails
@@ -80,6 +80,7 @@ class Base:
         self.links: Links | None = None
         self.owners = owners
         self._seconds = fault_seconds
+        self._at_once = isinstance(store, AtOnce) and store.at_once
         self._directories: OrderedDict[StreamsKey, Directory] = OrderedDict()
         self._found: dict[tuple[StreamsKey, bytes], Node | None] = {}
         self._told: OrderedDict[str, None] = OrderedDict()
@@ -98,7 +99,7 @@ class Base:
     async def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what a read of the base gives; OSError EIO if it fails or takes too long."""
         try:
-            if not in_trio():
+            if self._at_once or not in_trio():
                 return await coroutine
             import trio
 
@@ -145,6 +146,8 @@ class Base:
         return directory
 
     async def lookup(self, streams: Streams, name: bytes) -> Node | None:
+        if streams.meta is None or not streams.meta.size:
+            return None
         place = streams.key, name
         if place in self._found:
             return self._found[place]

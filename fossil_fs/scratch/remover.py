@@ -7,8 +7,6 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
-from lib9.processors import anywhere
-
 
 class Remover:
     """Unlinks files in a thread of its own: freeing a large file may take a disk seconds."""
@@ -22,7 +20,7 @@ class Remover:
     def remove(self, path: bytes, size: int) -> None:
         """Unlink `path` soon; its `size` bytes are then counted by `freed`."""
         if self._thread is None:
-            self._thread = Thread(target=anywhere(self._run), name="remover", daemon=True)
+            self._thread = Thread(target=self._run, name="remover", daemon=True)
             self._thread.start()
         self._left += 1
         self._queue.put((path, size))

@@ -28,8 +28,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define COPY_MAX 16384                 /* data up to here is copied into bytes: cheaper than a view */
-#define WINDOW 64                       /* requests from one report of who asks to the next */
-#define LARGE 65536                    /* data of a request or its answer that is worth a processor of its own */
+#define WINDOW 64                       /* requests from one report of vain looks to the next */
 #define BARE_BITS 12                   /* of them 4,096 are known: 32 KiB */
 #define ROOT_ID 1
 
@@ -53,9 +52,8 @@ static ssize_t request_size;                /* of a request that `fill` has read
 static size_t foreign_size;                 /* of a request that is left to libfuse; else 0 */
 static int request_error;
 static PyObject *pending;                   /* what is left of a handler that waits, for pyfuse3 to await */
-static PyObject *on_window;                 /* told who asked, every WINDOW requests; NULL: nobody wants to know */
-static uint32_t window_pid;
-static unsigned window_size, window_same;
+static PyObject *on_window;                 /* told of vain looks, every WINDOW requests; NULL: nobody wants to know */
+static unsigned window_size, window_missed;
 static uint64_t bare[1 << BARE_BITS];       /* inodes without capabilities: asked before every chown and first write */
 static PyObject *last_caller;
 static uint32_t last_uid, last_gid, last_pid;
@@ -160,6 +158,7 @@ static int fill(int times, int patience_us)
         error = got < 0 ? errno : 0;
     } while (is_passing(error) && (--times > 0 || (patience_us && wait_for(fd, &patience_us))));
     Py_END_ALLOW_THREADS
+    window_missed += times <= 0;
     if (got > 0)
         request_size = got;
     else if (is_passing(error))
@@ -395,16 +394,16 @@ static enum outcome dispatch(const struct wire_request *request)
     return handlers[opcode] ? call(request) : NOT_OURS;
 }
 
-/* Count the requests that follow one of the same thread and are small; tell of them from time to time. */
-static void note_caller(const struct wire_request *request)
+/* Count the requests, and tell from time to time how many of them were looked for in vain at first. */
+static void count_window(void)
 {
-    int large = request->data.size >= LARGE || (request->opcode == WIRE_READ && request->numbers[2] >= LARGE);
-    window_same += request->pid == window_pid && !large;
-    window_pid = request->pid;
     if (++window_size < WINDOW)
         return;
-    call_quietly(on_window, "KK", window_pid, window_same);
-    window_size = window_same = 0;
+    PyObject *result = PyObject_CallFunction(on_window, "I", window_missed);
+    if (!result)
+        PyErr_WriteUnraisable(on_window);
+    Py_XDECREF(result);
+    window_size = window_missed = 0;
 }
 
 /* Do what the request in request_buffer asks for. NOT_OURS leaves it there for libfuse. */
@@ -426,7 +425,7 @@ static enum outcome answer(void)
         outcome = DONE;
     } else if (verdict == WIRE_OK) {
         if (on_window && !is_silent(request.opcode))
-            note_caller(&request);
+            count_window();
         if (request.opcode == WIRE_INIT)
             answer_init(&request);
         else
@@ -540,7 +539,7 @@ static PyObject *py_deactivate(PyObject *self, PyObject *unused)
 static PyObject *py_watch(PyObject *self, PyObject *watcher)
 {
     Py_XSETREF(on_window, watcher == Py_None ? NULL : Py_NewRef(watcher));
-    window_size = window_same = 0;
+    window_size = window_missed = 0;
     Py_RETURN_NONE;
 }
 
@@ -610,7 +609,7 @@ static PyMethodDef methods[] = {
     {"serve", FAST(py_serve), METH_FASTCALL, "serve(requests, looks, patience_us) -> whether pyfuse3 has to"},
     {"bare", py_bare, METH_O, "bare(inode): it has no capabilities, until not_bare or forgotten"},
     {"not_bare", py_not_bare, METH_O, "not_bare(inode): it may have capabilities now"},
-    {"watch", py_watch, METH_O, "watch(callable(pid, same) | None): who asks"},
+    {"watch", py_watch, METH_O, "watch(callable(missed) | None): how many looks were in vain"},
     {"take", py_take, METH_O, "the coroutine of the request being dispatched"},
     {0},
 };

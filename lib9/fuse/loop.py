@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from lib9.fuse.follow import Follower
+from lib9.fuse.looking import Lookout
 
 TURN = 64  # requests answered before others get the loop
 
@@ -72,15 +72,15 @@ def going_on(
 class _Lowlevel:
     """trio.lowlevel, with a wait_readable that first answers what is there."""
 
-    def __init__(self, serve: Serve, follower: Follower) -> None:
+    def __init__(self, serve: Serve, lookout: Lookout) -> None:
         self._serve = serve
-        self._follower = follower
+        self._lookout = lookout
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
     async def wait_readable(self, descriptor: int) -> None:
-        while not self._serve(TURN, *self._follower.waiting):
+        while not self._serve(TURN, *self._lookout.waiting):
             await trio.lowlevel.wait_readable(descriptor)
 
 
@@ -89,8 +89,8 @@ class LoopTrio:
 
     Lock = TurnLock
 
-    def __init__(self, serve: Serve, follower: Follower) -> None:
-        self.lowlevel = _Lowlevel(serve, follower)
+    def __init__(self, serve: Serve, lookout: Lookout) -> None:
+        self.lowlevel = _Lowlevel(serve, lookout)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)

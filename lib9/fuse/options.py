@@ -21,7 +21,7 @@ class MountOptions:
     idmapped: bool = False  # idmapped mounts are possible (shim, default_permissions); see Caller
     interruptible: bool = False  # a signal to the caller cancels its waiting handler: EINTR
     far: bool = False  # changes wait for others too: with `interruptible`, they can be interrupted
-    follow: bool = False  # run where a program runs that asks alone; see lib9.fuse.follow
+    eager: bool = False  # look longer for the next request; see lib9.fuse.looking
     suid: bool = False
     dev: bool = False
     own_inodes: int = 1 << 64  # from here on: writes are commands, interruptible, held by no gate

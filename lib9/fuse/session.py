@@ -18,11 +18,11 @@ import trio
 from lib9.fuse import hello, mounts
 from lib9.fuse.attach import Attached, attach
 from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
-from lib9.fuse.follow import Follower
 from lib9.fuse.gate import Gate
 from lib9.fuse.interface import Caller, Operations
 from lib9.fuse.interrupts import Interrupts
 from lib9.fuse.library import pyfuse3, shim
+from lib9.fuse.looking import Lookout
 from lib9.fuse.loop import LoopTrio
 from lib9.fuse.options import MountOptions
 from lib9.fuse.raw import RawHandlers
@@ -200,7 +200,7 @@ def _use_shim(
         stack.callback(bridge.deactivate)
         stack.callback(setattr, pyfuse3, "trio", trio)
         try:
-            _activate(stack, bridge, handlers, raw, options, milestones)
+            _activate(bridge, handlers, raw, options, milestones)
         except (AttributeError, TypeError) as error:
             _log.warning(
                 "engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
@@ -212,7 +212,6 @@ def _use_shim(
 
 
 def _activate(
-    stack: ExitStack,
     bridge: ModuleType,
     handlers: StockHandlers,
     raw: RawHandlers,
@@ -225,11 +224,10 @@ def _activate(
 
     bridge.activate(on_init, raw.interrupt, raw.forget, raw.wait, raw.fail, Caller)
     raw.register()
-    follower = Follower()
-    if options.follow:
-        bridge.watch(follower.decide)
-    stack.callback(follower.end)
-    pyfuse3.trio = LoopTrio(bridge.serve, follower)  # type: ignore[attr-defined]
+    lookout = Lookout(eager=options.eager)
+    if options.eager:
+        bridge.watch(lookout.decide)
+    pyfuse3.trio = LoopTrio(bridge.serve, lookout)  # type: ignore[attr-defined]
     handlers.forget = bridge.take  # type: ignore[method-assign]
 
 

@@ -14,9 +14,10 @@ import pytest
 import trio
 import trio.testing
 
+from lib9.waiting import run_now
 from venti_store.codec import NAME_SIZE_MAX, block_size_max
 from venti_store.errors import BlockTooLarge, HashMismatch, NoSuchBlock
-from venti_store.interfaces import Batch, Block, Key
+from venti_store.interfaces import AtOnce, Batch, Block, Key
 from venti_store.kind import Kind
 from venti_store.score import BLAKE3, FAMILIES, Family
 
@@ -55,6 +56,18 @@ class BlockStoreContract:
         await store.sync()
         assert await store.get_many(keys_of(blocks)[::-1]) == [b.data for b in blocks[::-1]]
         assert all(await store.have_many(keys_of(blocks)))
+
+    async def test_who_answers_at_once_never_waits(self, store: Any) -> None:
+        if not (isinstance(store, AtOnce) and store.at_once):
+            return
+        blocks = blocks_of(store.family, b"", *sizes(store.family))
+        await store.put_many(blocks)
+        for _ in range(2):
+            assert run_now(store.get_many(keys_of(blocks))) == [block.data for block in blocks]
+            assert all(run_now(store.have_many(keys_of(blocks))))
+            await store.sync()
+        with pytest.raises(NoSuchBlock):
+            run_now(store.get_many(keys_of(blocks_of(store.family, b"elsewhere"))))
 
     async def test_the_same_bytes_of_two_kinds_are_two_blocks(self, store: Any) -> None:
         data = blocks_of(store.family, b"same")

@@ -86,6 +86,7 @@ def test_a_daemon_that_starts_is_waited_for(tmp_path: Path) -> None:
             listener.bind(path)
             listener.listen()
             client, _ = listener.accept()
+            client.recv(100)  # who closed before would be gone while it is asked
             client.sendall(b"ok here\n")
             client.close()
 

@@ -1,27 +1,15 @@
-"""How requests get a processor: handlers that are begun in one place and awaited in another, following."""
+"""How requests get a processor: handlers that are begun in one place and awaited in another, looking."""
 
-import os
-import threading
-from collections.abc import Iterator
+import itertools
+from typing import NamedTuple
 
 import pytest
 import trio
 import trio.testing
 
-from lib9 import processors
-from lib9.fuse import follow
+from lib9.fuse import looking
+from lib9.fuse.looking import Lookout
 from lib9.fuse.loop import going_on
-from tests.lib9.mounting import wait_until
-
-STAT = b"77 (a ) b) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 9 1 1 2 1 1 1 1 1 0 0 0 1 0 0 0 17 5 0 0"
-
-
-@pytest.fixture(autouse=True)
-def unbound(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(processors, "_all", None)
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
 
 
 def test_a_handler_goes_on_where_it_waited() -> None:
@@ -86,61 +74,39 @@ def test_what_a_handler_raises_after_its_wait_is_told() -> None:
     assert [str(error) for error in failed] == ["'x'"]
 
 
-def test_the_processor_is_read_behind_any_name() -> None:
-    assert follow.processor_of(STAT) == 5
-    with pytest.raises((ValueError, IndexError)):
-        follow.processor_of(b"77 (x) S 1 2")
+class Preempted(NamedTuple):
+    ru_nivcsw: int
 
 
-def _decide(follower: follow.Follower, pid: int, same: int) -> follow.Waiting:
-    """Return what becomes of a window, once the scout is back from wherever it was sent."""
-    follower.decide(pid, same)
-    wait_until(lambda: not follower.scout.busy)
-    follower.decide(pid, same)
-    return follower.waiting
+@pytest.fixture
+def preempted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often the kernel took the processor away before each window, the next one first."""
+    counts: list[int] = []
+    total = itertools.accumulate(iter(lambda: counts.pop(0) if counts else 0, None))
+    monkeypatch.setattr(looking, "getrusage", lambda whose: Preempted(next(total)))
+    return counts
 
 
-def test_who_asks_alone_is_followed_and_others_are_not() -> None:
-    everywhere = os.sched_getaffinity(0)
-    follower = follow.Follower()
-    assert processors.bind(min(everywhere))
-    me = threading.get_native_id()
-    assert _decide(follower, me, follow.ALONE_MIN) == follow.TOGETHER
-    assert os.sched_getaffinity(0) == {min(everywhere)}
-    follower.decide(me, follow.ALONE_MIN - 1)
-    assert follower.waiting == follow.ANYWHERE
-    assert os.sched_getaffinity(0) == everywhere
-    for nobody in (0, 1 << 30):
-        assert _decide(follower, nobody, 64) == follow.ANYWHERE
-    follower.end()
+def test_a_daemon_goes_on_looking_while_that_pays(preempted: list[int]) -> None:
+    lookout = Lookout(eager=True)
+    for missed in (0, 3, looking.MISSED_MAX):
+        lookout.decide(missed)
+        assert lookout.waiting == looking.EAGER
+    lookout.decide(looking.MISSED_MAX + 1)  # requests are rare
+    assert lookout.waiting == looking.ASLEEP
 
 
-def test_who_serves_never_waits_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    back = threading.Event()
-    monkeypatch.setattr(follow, "find", lambda pid: back.wait(30) and None)
-    follower = follow.Follower()
-    for _ in range(3 * follow.LOOK_WINDOWS):
-        follower.decide(77, 64)  # as when 77 is in execve, and that waits for us
-    assert follower.scout.busy
-    assert follower.waiting == follow.ANYWHERE
-    back.set()
-    wait_until(lambda: not follower.scout.busy)
-    follower.end()
+def test_a_daemon_whose_processor_is_wanted_sleeps_and_tries_again(preempted: list[int]) -> None:
+    lookout = Lookout(eager=True)
+    preempted += [looking.PREEMPTED_MAX, looking.PREEMPTED_MAX + 1]
+    lookout.decide(0)
+    assert lookout.waiting == looking.EAGER
+    for _ in range(looking.TRY_WINDOWS):
+        lookout.decide(0)
+        assert lookout.waiting == looking.ASLEEP
+    lookout.decide(0)
+    assert lookout.waiting == looking.EAGER
 
 
-def test_threads_do_not_inherit_a_binding() -> None:
-    everywhere = os.sched_getaffinity(0)
-    if len(everywhere) < 2:
-        pytest.skip("one processor")
-    assert processors.bind(min(everywhere))
-    assert os.sched_getaffinity(0) == {min(everywhere)}
-    seen: list[set[int]] = []
-    thread = threading.Thread(
-        target=processors.anywhere(lambda: seen.append(os.sched_getaffinity(0)))
-    )
-    thread.start()
-    thread.join()
-    assert seen == [everywhere]
-    processors.run_anywhere()
-    assert os.sched_getaffinity(0) == everywhere
-    assert not processors.bind(max(everywhere) + 1)
+def test_who_is_not_eager_looks_briefly() -> None:
+    assert Lookout(eager=False).waiting == looking.BRIEF

@@ -199,30 +199,3 @@ def test_nothing_is_lost_while_the_daemon_is_stopped(memfs: Mounting, seconds: f
     expected = "".join(f"{i}\n" for i in range(1, 201))
     for number in range(3):
         assert (mounted.point / f"w{number}").read_text() == expected
-
-
-def _ask_and_exec(point: str, requests: int) -> None:
-    """In a child: ask so often, then execve with an open file that execve closes, which flushes it."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.open(f"{point}/file", os.O_RDONLY | os.O_CLOEXEC)
-            for number in range(requests):
-                os.path.lexists(f"{point}/missing{number}")
-            os.execv("/bin/true", ["true"])
-        finally:
-            os._exit(1)
-    deadline = time.monotonic() + 20
-    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        assert time.monotonic() < deadline, "a program hangs in execve"
-        time.sleep(0.001)
-    assert done[1] == 0
-
-
-def test_a_program_that_is_followed_can_exec(shim: Mounting) -> None:
-    with shim("follow") as mounted:
-        (mounted.point / "file").write_text("x")
-        for more in range(
-            64
-        ):  # the window of 64 requests ends at every one of them once, execve's too
-            _ask_and_exec(str(mounted.point), 130 + more)

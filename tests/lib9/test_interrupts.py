@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGWINCH
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -61,6 +62,7 @@ async def test_a_held_request_ends_with_a_later_signal_and_nothing_is_left_to_do
         return fatal
 
     monkeypatch.setattr(interrupts, "signalled", look)
+    monkeypatch.setattr(interrupts, "time", SimpleNamespace(thread_time=lambda: 0.0))
     held = Interrupts()
     scope, ended = trio.CancelScope(), trio.CancelScope()
     held.waiting = {1: (scope, 10), 2: (ended, 11)}

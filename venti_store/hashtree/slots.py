@@ -6,7 +6,7 @@ from venti_store.errors import BadTree
 from venti_store.hashtree import shape
 from venti_store.hashtree.cache import PointerCache
 from venti_store.hashtree.entry import Entry, entry_size, unpack_entry
-from venti_store.hashtree.read import read_blocks
+from venti_store.hashtree.read import leaf_keys, read_blocks
 from venti_store.interfaces import BlockReader
 from venti_store.score import Buffer, Family
 
@@ -44,14 +44,28 @@ async def read_slots(
         return []
     per_leaf = shape.slots_per_leaf(dsize, entry_size(family))
     leaf = first // per_leaf
-    blocks = await read_blocks(store, entry, leaf, (end - 1) // per_leaf - leaf + 1, cache)
-    size = entry_size(family)
     if end == first + 1:
+        size = entry_size(family)
         at = (first - leaf * per_leaf) * size
-        return [unpack_entry(family, blocks[0][at : at + size])]
+        block = await _read_leaf(store, entry, leaf, cache)
+        return [unpack_entry(family, block[at : at + size])]
+    blocks = await read_blocks(store, entry, leaf, (end - 1) // per_leaf - leaf + 1, cache)
     slots: list[Entry | None] = []
     for block in blocks:
         found = list(unpack_leaf(family, block, dsize))
         slots += found
         slots += [None] * (per_leaf - len(found))
     return slots[first - leaf * per_leaf : end - leaf * per_leaf]
+
+
+async def _read_leaf(
+    store: BlockReader, entry: Entry, number: int, cache: PointerCache | None
+) -> bytes:
+    """Return one leaf, kept with the pointers: who wants one slot often wants its neighbour next."""
+    (key,) = await leaf_keys(store, entry, number, 1, cache)
+    block = cache.get(key.score) if cache is not None and key is not None else None
+    if block is None:
+        (block,) = await read_blocks(store, entry, number, 1, cache)
+        if cache is not None and key is not None:
+            cache.put(key.score, block)
+    return block

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from lib9.processors import run_anywhere
-
 SPLIT_BYTES_MIN = 256 << 10  # below, waking the helper costs more than it saves
 
 T = TypeVar("T")
@@ -52,7 +50,7 @@ def _in_two(function: Callable[[T], R], items: Sequence[T], size_of: Callable[[T
 
 def _helper() -> ThreadPoolExecutor:
     if not _helpers:
-        _helpers.append(ThreadPoolExecutor(1, "venti-half", run_anywhere))
+        _helpers.append(ThreadPoolExecutor(1, "venti-half"))
     return _helpers[0]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class MemoryStore:
     """Blocks and name records in a dict and a list; nothing is durable, nothing bounded."""
 
+    at_once = True
+
     def __init__(self, family: Family = BLAKE3, *, store_id: str = "memory") -> None:
         self.family = family
         self.store_id = store_id

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lib9.errors import Exit, SpawngridError
 from lib9.latencies import BUCKETS, now_ns
-from venti_store.interfaces import Block, BlockStore, HasCache, Key, MayBeAway
+from venti_store.interfaces import AtOnce, Block, BlockStore, HasCache, Key, MayBeAway
 
 T = TypeVar("T")
 
@@ -50,6 +50,10 @@ class WatchedStore:
     def hits(self) -> int:
         """The blocks that a cache before the store had; 0 where there is none."""
         return self._store.hits if isinstance(self._store, HasCache) else 0
+
+    @property
+    def at_once(self) -> bool:
+        return isinstance(self._store, AtOnce) and self._store.at_once
 
     async def _watch(self, counts: list[int] | None, asked: Awaitable[T]) -> T:
         begun = now_ns()

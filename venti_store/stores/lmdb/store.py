@@ -35,6 +35,8 @@ class LmdbStore:
     StoreMissing, StoreError or HashMismatch.
     """
 
+    at_once = True
+
     def __init__(
         self,
         path: str,
