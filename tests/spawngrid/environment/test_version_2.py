@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spawngrid.environment.cgroups.group import read_layout
+from tests.conftest import need
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
 _LIFE = """
@@ -107,8 +108,8 @@ def test_without_cgroups_nothing_is_started(tmp_path: Path) -> None:
 
 def live(before: str, life: str, tmp_path: Path) -> None:
     """Run a life on a machine whose mounts are changed first, for it alone."""
-    if shutil.which("runc") is None:
-        pytest.skip("no runc")
+    for name in ("runc", "bwrap"):
+        need("grid", shutil.which(name) is not None, f"{name} is not installed")
     command = [sys.executable, "-c", life, str(tmp_path / "node")]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", f'{before} && exec "$@"', "sh", *command],
