@@ -139,6 +139,7 @@ class Node:
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
+            env={},  # of a service, which is nothing for whoever goes inside
             start_new_session=terminal,
         )
         return Command(process)

@@ -198,7 +198,7 @@ def start_shell(own: Own, entry: record.Entry) -> None:
         inside = Inside([fit.SHELL, "-i"], variables=prompt, pid_file=own.shell_pid_file)
         initial = Initial(entry.init_pid, entry.init_start)
         words = ALL[entry.runtime].joining(own, initial, inside)
-        done = subprocess.run(words, stdin=pipe, stdout=output, stderr=errors, check=False)
+        done = subprocess.run(words, stdin=pipe, stdout=output, stderr=errors, env={}, check=False)
         if done.returncode:
             raise StartFailed(f"{fit.SHELL} did not start: its hub {SHELL}2 may say why")
     finally:

@@ -113,9 +113,15 @@ def launch(own: Own, configuration: Mapping[str, Any], *, errors: int | None = N
     monitor = os.fork()
     if monitor == 0:
         try:
+            if errors is not None:
+                os.dup2(errors, 2)
             group.add_everywhere(os.getpid())
             words = arguments(configuration, tell=tell, passes=passes, filtered=filtered)
-            _become(words, configuration["process"], users, (tell, passes, filtered), errors)
+            quiet = errors is None
+            _become(words, configuration["process"], users, (tell, passes, filtered), quiet=quiet)
+        except OSError as error:
+            if errors is not None:
+                os.write(2, f"{error}\n".encode())
         finally:
             os._exit(1)
     for descriptor in (users, tell, passes, filtered):
@@ -143,7 +149,8 @@ def _become(
     process: Mapping[str, Any],
     users: int,
     passed: tuple[int, ...],
-    errors: int | None,
+    *,
+    quiet: bool,
 ) -> None:
     """Be bwrap, as the root of a user namespace; only what is passed stays open."""
     program = shutil.which(PROGRAM)
@@ -152,8 +159,8 @@ def _become(
         resource.setrlimit(number, (limit["soft"], limit["hard"]))
     rights.leave_keys(os.uname().machine)
     nothing = _nothing()
-    for stream in range(3):
-        os.dup2(errors if errors is not None and stream == 2 else nothing, stream)
+    for stream in range(3 if quiet else 2):
+        os.dup2(nothing, stream)
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in (*passed, users):
             with suppress(OSError):
@@ -171,8 +178,7 @@ def _become(
         signal.signal(number, signal.SIG_DFL)
     os.chdir("/")
     variables = dict(pair.split("=", 1) for pair in process["env"])
-    if program is not None:
-        os.execve(program, words, variables)
+    os.execve(program or PROGRAM, words, variables)
 
 
 def _nothing() -> int:

@@ -61,7 +61,7 @@ class Runc:
 
 def _command(own: Own, *words: str) -> list[str]:
     options = ["--root", own.node.runc, "--log", own.path(_LOG), "--log-format", "json"]
-    return [PROGRAM, *options, *words]
+    return [shutil.which(PROGRAM) or PROGRAM, *options, *words]
 
 
 def _run(own: Own, words: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.interface import Environment
 from spawngrid.environment.processes import start_time
-from tests.spawngrid.environment.guest import as_guest, attempts, joining
+from spawngrid.environment.runtimes.joining import words
+from tests.spawngrid.environment.guest import as_guest, attempts, joining, order, own
 from tests.spawngrid.environment.machine import Machine, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
@@ -292,3 +294,20 @@ def test_signals_that_the_service_ignores_are_not_ignored_inside(
     finally:
         signal.signal(signal.SIGHUP, before)
     assert done.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+
+
+def test_nothing_of_what_made_it_is_left_in_it(machine: Machine, env: Environment) -> None:
+    place = own(machine, env)
+    programs = {
+        os.readlink(f"/proc/{pid}/exe")
+        for pid in Group(read_layout(), place.guest_cgroup).processes()
+    }
+    assert programs - {"/bin/busybox"} == {"/dev/init"}
+
+
+def test_variables_and_lineof_any_bytes(machine: Machine, env: Environment) -> None:
+    word, value = b"\xff\xfe 'x' \n", "a=b\udcff"
+    shell = ["/bin/sh", "-c", 'printf "%s|%s" "$1" "$VALUE"', "sh", os.fsdecode(word)]
+    line = words(order(machine, env, variables=1), [f"VALUE={value}"], shell)
+    done = subprocess.run(line, capture_output=True, check=False, env={})
+    assert done.stdout == word + b"|" + os.fsencode(value)
