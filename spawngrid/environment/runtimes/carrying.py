@@ -69,7 +69,10 @@ class Pipes(NamedTuple):
 
 
 class Carrier:
-    """Carries until the command has ended and what it said is passed on. `master`: its terminal's, or -1."""
+    """Carries until the command has ended and what it said is passed on. `master`: its terminal's, or -1.
+
+    A terminal is as it has to be before the command begins: of the right size, and this process's own raw.
+    """
 
     def __init__(
         self, command: int, inputs: list[Flow], outputs: list[Flow], master: int = -1
@@ -78,18 +81,22 @@ class Carrier:
         self._inputs, self._outputs = inputs, outputs
         self._pidfd = os.pidfd_open(command)
         self._status: int | None = None
+        self._before = None
+        if master >= 0:
+            os.set_blocking(master, False)
+            resize(master)
+            self._before = _raw()
 
     def run(self) -> int:
         """Return the command's exit status, 128+N after signal N."""
         self._pass_signals_on()
-        before = _raw() if self._master >= 0 else None
         try:
             while self._status is None or self._outputs:
                 self._step()
         finally:
-            if before is not None:
+            if self._before is not None:
                 with suppress(termios.error):  # it is gone
-                    termios.tcsetattr(0, termios.TCSANOW, before)
+                    termios.tcsetattr(0, termios.TCSANOW, self._before)
         return 128 - self._status if self._status < 0 else self._status
 
     def _step(self) -> None:

@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 
 from spawngrid.environment import kernel, rights
 from spawngrid.environment.processes import start_time
-from spawngrid.environment.runtimes.carrying import SIGNALS, Carrier, Flow, Pipes, resize
+from spawngrid.environment.runtimes.carrying import SIGNALS, Carrier, Flow, Pipes
 
 FILTER: Final = "filter"  # of the bundle: the program by which process 1 is filtered, too
 _BOOT: Final = (
@@ -48,7 +48,6 @@ _SPACES: Final = (
     | kernel.NEW_NETWORK
 )
 _CANNOT_JOIN, _NOT_FOUND = 126, 127  # as a shell says it
-_PID_SIZE_MAX: Final = 16
 _TERMINALS = (5, 2)  # the device that makes them
 _UNLOCK, _OTHER_END = 0x40045431, 0x5441  # TIOCSPTLCK, TIOCGPTPEER
 
@@ -105,17 +104,17 @@ def _join(order: Order, variables: list[str], argv: list[str]) -> int:
     except OSError:
         os.kill(command, signal.SIGKILL)
         raise
-    if master >= 0:
-        resize(master)
-    os.write(go, b".")
     if order.pid_file:
+        os.write(go, b".")
         return _leave(command, begun, order.pid_file)
     if pipes is not None:
         for descriptor in pipes.inner:
             os.close(descriptor)
-        return Carrier(command, pipes.inputs, pipes.outputs).run()
-    os.set_blocking(master, False)
-    return Carrier(command, [Flow(0, master, -1)], [Flow(master, 1, -1)], master).run()
+        carrier = Carrier(command, pipes.inputs, pipes.outputs)
+    else:
+        carrier = Carrier(command, [Flow(0, master, -1)], [Flow(master, 1, -1)], master)
+    os.write(go, b".")
+    return carrier.run()
 
 
 def _leave(command: int, begun: int, pid_file: str) -> int:

@@ -87,12 +87,13 @@ def _runs_sleep(carrier: int) -> bool:
 
 _TERMINAL = """
 import os, pty, sys, fcntl, termios, signal
-from spawngrid.environment.runtimes.carrying import Carrier, Flow, SIGNALS, resize
+from spawngrid.environment.runtimes.carrying import Carrier, Flow, SIGNALS
 signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 master, slave = os.openpty()
-resize(master)
+waits, go = os.pipe()
 command = os.fork()
 if command == 0:
+    os.read(waits, 1)
     os.setsid()
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
     for number in range(3):
@@ -101,8 +102,9 @@ if command == 0:
     os.closerange(3, 99)
     os.execvp(sys.argv[1], sys.argv[1:])
 os.close(slave)
-os.set_blocking(master, False)
-os._exit(Carrier(command, [Flow(0, master, -1)], [Flow(master, 1, -1)], master).run())
+carrier = Carrier(command, [Flow(0, master, -1)], [Flow(master, 1, -1)], master)
+os.write(go, b".")
+os._exit(carrier.run())
 """
 
 
