@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -290,7 +291,16 @@ class Command:
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status; subprocess.TimeoutExpired."""
-        status = self._process.wait(timeout)
+        if timeout is not None and self._process.returncode is None:
+            ended = os.pidfd_open(self._process.pid)  # told at once; Popen looks now and then
+            try:
+                poll = select.poll()
+                poll.register(ended, select.POLLIN)
+                if not poll.poll(timeout * 1000):
+                    raise subprocess.TimeoutExpired(self._process.args, timeout)
+            finally:
+                os.close(ended)
+        status = self._process.wait()
         return 128 - status if status < 0 else status
 
     def signal(self, number: int) -> None:
