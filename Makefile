@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 12
 
-$(VENV)/ready: pyproject.toml constraints.txt debian-packages.txt $(wildcard lib9/fuse/*.c)
+$(VENV)/ready: pyproject.toml constraints.txt debian-packages.txt $(wildcard lib9/fuse/*.[ch])
 	tools/setup run build
 	tools/venv $(VENV)
 

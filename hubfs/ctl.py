@@ -14,6 +14,7 @@ from hubfs.limit import Limiter
 from hubfs.namespace import Namespace, Node
 from lib9.errors import UsageError
 from lib9.sizes import parse_duration, parse_size
+from lib9.telling import one_line
 
 COMMAND_SIZE_MAX = 4096  # bytes in one write to ctl
 REFUSED_SIZE_MAX = 200  # characters that the status shows of why a command was refused
@@ -37,9 +38,7 @@ def run_command(names: Namespace, text: bytes) -> Effects:
     try:
         actions = _parsed(names, text)
     except (BadCommand, NoSuchHub) as error:
-        names.refused = "".join(
-            c if c.isprintable() else "?" for c in str(error)[:REFUSED_SIZE_MAX]
-        )
+        names.refused = one_line(str(error), REFUSED_SIZE_MAX)
         raise
     effects = Effects()
     for action in actions:

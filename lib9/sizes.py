@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them; nothing else parses units."""
+"""Sizes, durations and counts as people write them; nothing else parses units."""
 
 import re
 
@@ -28,6 +28,15 @@ def format_size(size: int) -> str:
         if abs(value) < 1024:
             return f"{value:.1f} {unit}"
     return f"{value / 1024:.1f} PiB"
+
+
+def format_count(count: int, one: str, several: str = "", *, commas: bool = True) -> str:
+    """Return so many of something: `1 name`, `1,234 names`; `several` where it is not `one` and an s.
+
+    Without `commas`, for what programs cut into fields: `1234 names`.
+    """
+    digits = f"{count:,}" if commas else str(count)
+    return f"{digits} {one if count == 1 else several or one + 's'}"
 
 
 def parse_duration(text: str) -> float:

@@ -29,3 +29,11 @@ def error_line(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Return `text` with control characters, newlines and what is no text as escapes."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str, size_max: int, *, without: str = "") -> str:
+    """Return up to `size_max` characters of `text`; what cannot be printed, or is in `without`, is `?`.
+
+    For what is kept or passed on as a line of its own, whoever wrote it.
+    """
+    return "".join(c if c.isprintable() and c not in without else "?" for c in text[:size_max])

@@ -8,6 +8,7 @@ found when they appear.
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,11 +20,14 @@ from ndbdb.record import Record
 from ndbdb.seek import DEFAULT_FILE, FILE_BYTES_MAX
 
 _PIPE_BYTES = 64 << 10
+_SETTLED_NS = 2_000_000_000
+"""A file that changed this shortly before it was read may change again under the same times."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    signature: tuple[int, int, int, int]
+    signature: tuple[int, ...]
+    settled: bool  # whether no change can have gone unseen while the signature is this one
     text: query.Text
 
 
@@ -67,7 +71,7 @@ class Database:
 
     def _load(self, name: str) -> query.Text | None:
         loaded = self._loaded.get(name)
-        if loaded is None or loaded.signature != _signature(name):
+        if loaded is None or not loaded.settled or loaded.signature != _signature(name):
             loaded = _read(name)
             if loaded is None:
                 self._loaded.pop(name, None)
@@ -111,19 +115,25 @@ def read_file(name: str) -> bytes:
 
 
 def _read(name: str) -> _Loaded | None:
-    signature = _signature(name)  # before reading: what changes meanwhile is read again
     try:
+        status = os.stat(name)  # before reading: what changes meanwhile is read again
         data = read_file(name)
     except FileNotFoundError:
         return None
-    return signature and _Loaded(signature, query.Text(name, whole_lines(data)))
+    once = not stat.S_ISREG(status.st_mode)  # a pipe can be read once
+    settled = once or time.time_ns() - status.st_ctime_ns >= _SETTLED_NS
+    return _Loaded(_signature_of(status), settled, query.Text(name, whole_lines(data)))
 
 
-def _signature(name: str) -> tuple[int, int, int, int] | None:
+def _signature(name: str) -> tuple[int, ...] | None:
     try:
-        status = os.stat(name)
+        return _signature_of(os.stat(name))
     except FileNotFoundError:
         return None
+
+
+def _signature_of(status: os.stat_result) -> tuple[int, ...]:
     if not stat.S_ISREG(status.st_mode):
-        return (status.st_dev, status.st_ino, 0, 0)  # a pipe can be read once
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return (status.st_dev, status.st_ino)
+    # the time of the last change to anything: the other one can be set back
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

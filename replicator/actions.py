@@ -47,10 +47,14 @@ class AskHave:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get these blocks, verified, and keep them for the `Put` of the same number."""
+    """Get these blocks, verified, and keep them for the `Put` of the same number.
+
+    None may have more bytes than the log said, `sizes_max` in the order of the keys.
+    """
 
     chunk: int
     keys: tuple[Key, ...]
+    sizes_max: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

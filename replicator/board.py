@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from replicator.fetching import GetMany
+from venti_store.halving import GetMany
 from venti_store.interfaces import BlockReader, LogRecord
 from venti_store.kind import Kind
 from venti_store.score import Score

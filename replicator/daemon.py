@@ -13,6 +13,7 @@ import trio
 
 from lib9 import streams
 from lib9.errors import SpawngridError
+from lib9.sizes import format_count
 from replicator import status
 from replicator.board import Board
 from replicator.console import Console, TooFewReplicas
@@ -109,7 +110,7 @@ class Daemon:
     def summary(self) -> str:
         """Return one line for a service manager."""
         current = sum(link.status.state is LinkState.CURRENT for link in self.links)
-        return f"{current} of {len(self.links)} links are current"
+        return f"current: {current} of {format_count(len(self.links), 'link')}"
 
     def _positions(self, peer: PeerNode, files: list[InfoFile]) -> Positions:
         """Open the peer's file; without it everything is asked for again, and the others go on."""
@@ -206,7 +207,9 @@ class Daemon:
         with trio.move_on_after(seconds):
             return await self._replicas.wait(wanted, count)
         held = len(self._board.holders(wanted))
-        raise TooFewReplicas(f"{score}: at {held} of {count} peers after {seconds:g} s")
+        raise TooFewReplicas(
+            f"{score}: at {held} of {format_count(count, 'peer')} after {seconds:g} s"
+        )
 
 
 def opener(address: str, store: LmdbStore) -> Open:

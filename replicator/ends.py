@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, cast
 
 import trio
@@ -44,8 +44,8 @@ class LocalLog:
                 await self.store.wait_log(start)
         return list(listed(self.store, start, count, contents=False))
 
-    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
-        return await self.store.get_many(keys)
+    async def get_many(self, keys: Sequence[Key], sizes_max: Mapping[Key, int]) -> list[bytes]:
+        return await self.store.get_many(keys)  # our own log says how large they are
 
 
 class RemoteLog:
@@ -65,8 +65,8 @@ class RemoteLog:
             start, count, before=before, contents=False, wait_seconds=wait_seconds
         )
 
-    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
-        return await self.store.get_many(keys)
+    async def get_many(self, keys: Sequence[Key], sizes_max: Mapping[Key, int]) -> list[bytes]:
+        return await self.store.get_many(keys, sizes_max)
 
 
 class ClassicEnd:
@@ -83,8 +83,8 @@ class ClassicEnd:
     ) -> list[LogRecord]:
         raise StoreError(f"{self.name}: a classic venti has no log: name the roots to copy")
 
-    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
-        return await self.store.get_many(keys)
+    async def get_many(self, keys: Sequence[Key], sizes_max: Mapping[Key, int]) -> list[bytes]:
+        return await self.store.get_many(keys, sizes_max)
 
 
 End = LocalLog | RemoteLog | ClassicEnd

@@ -13,11 +13,11 @@ Actions may be carried out at the same time and end in any order. What holds thr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
-from typing import Final
+from typing import Final, TypeVar
 
 from replicator.actions import (
     Action,
@@ -34,20 +34,25 @@ from replicator.actions import (
     Sync,
 )
 from venti_store.interfaces import Key, LogRecord
+from venti_store.kind import BLOCK_SIZE_MAX
 from venti_store.score import Score
 
 PAGE_ENTRIES: Final = 4096  # read in one request: 230 KiB on the wire
 ENTRIES_AHEAD_MAX: Final = 4 * PAGE_ENTRIES  # read and not settled
-CHUNK_BYTES: Final = 2 << 20  # fetched in one request, or one larger block
+CHUNK_BYTES: Final = 2 << 20  # fetched together, or one larger block
 CHUNK_BLOCKS: Final = 256
-HOLES_AT_ONCE: Final = 32  # fetched together: their sizes are not known
+HOLES_AT_ONCE: Final = 32  # fetched together: those that are still missing are asked for one by one
 FETCHES_MAX: Final = 6  # under way
 FETCHED_BYTES_MAX: Final = 24 << 20  # asked for and not put
 SYNC_BYTES: Final = 64 << 20  # put without a sync: what an interruption may cost
 SYNC_ENTRIES: Final = 1 << 14  # settled without a sync
 NAMES_AT_ONCE: Final = 256
 NAMES_MAX: Final = 4096  # names that wait; then the log is read no further
+NAMES_BYTES_MAX: Final = 16 << 20  # likewise, with those read and not settled; and one page more
 HOLES_MAX: Final = 1 << 16  # likewise
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +76,7 @@ class Hole:
     number: int
     before: Score
     key: Key | None
+    size_max: int = BLOCK_SIZE_MAX  # bytes in the block
     judged: bool = False  # found below a name: what the destination says of having it is not enough
 
 
@@ -87,6 +93,10 @@ class _Chunk:
     def keys(self) -> tuple[Key, ...]:
         holes = tuple(hole.key for hole in self.holes if hole.key is not None)
         return tuple(entry.key for entry in self.entries) + holes
+
+    def sizes_max(self) -> tuple[int, ...]:
+        holes = tuple(hole.size_max for hole in self.holes if hole.key is not None)
+        return tuple(entry.record.size for entry in self.entries) + holes
 
 
 class Follower:
@@ -115,10 +125,12 @@ class Follower:
         self._chunks_made = 0
         # what waits
         self._names: deque[_Entry] = deque()  # settled but for being appended
+        self._names_bytes = 0  # in those, and in names among `_entries`
         self._holes: dict[Key | int, Hole] = {}
         self._by_number: list[tuple[int, int, Hole]] = []  # a heap; some are open no more
         self._holes_found = 0
         self._filling: deque[Hole] = deque()  # to be asked for again
+        self._wanted_holes: deque[Hole] = deque()  # to be fetched
         self._again: deque[int] = deque()  # numbers of entries to be read again
         self._filled: list[Hole] = []  # and not yet durable
         self._dirty = False
@@ -163,7 +175,7 @@ class Follower:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to do but to wait for entries, or for holes to be filled."""
-        moving = self._entries or self._chunks or self._filling or self._again or self._asked_holes
+        moving = self._entries or self._again or self._fetching()
         at_destination = self._dirty or self._syncing or self._judging or self._approved
         return not (moving or self._reading_again or at_destination or self._due())
 
@@ -200,6 +212,7 @@ class Follower:
             elif record.damaged:
                 self._open_hole(Hole(record.number, entry.before, None))
                 entry.settled = True
+            self._names_bytes += len(record.data)
         self._advance()
 
     def read_again(self, record: LogRecord) -> None:
@@ -210,12 +223,14 @@ class Follower:
             return
         del self._holes[record.number]
         if record.kind is not None:
-            found = Hole(record.number, hole.before, Key(record.score, record.kind))
+            key = Key(record.score, record.kind)
+            found = Hole(record.number, hole.before, key, record.size)
             self._open_hole(found)
             self._filling.append(found)
         else:
             at = sum(entry.record.number < record.number for entry in self._names)
             self._names.insert(at, _Entry(record, hole.before))
+            self._names_bytes += len(record.data)
 
     def have(self, flags: Sequence[bool]) -> None:
         """Take the answer to AskHave: what is there already, in the order of the keys."""
@@ -228,10 +243,8 @@ class Follower:
                 self._under_way.add(entry.key)
                 self._wanted.append(entry)
         self._dirty |= any(flags)
-        open_holes: list[Hole] = []
         for hole, here in zip(holes, flags[len(entries) :], strict=True):
-            (self._filled if here else open_holes).append(hole)
-        self._fetch_holes(open_holes)
+            (self._filled if here else self._wanted_holes).append(hole)
         self._advance()
 
     def fetched(self, chunk: int, missing: Collection[Key]) -> None:
@@ -247,7 +260,8 @@ class Follower:
             entry.settled = True
             self._under_way.discard(entry.key)
             if entry.key in missing:
-                self._open_hole(Hole(entry.record.number, entry.before, entry.key))
+                number, size_max = entry.record.number, entry.record.size
+                self._open_hole(Hole(number, entry.before, entry.key, size_max))
             else:
                 self._dirty_bytes += entry.record.size
                 if entry.key in self._holes:
@@ -270,7 +284,7 @@ class Follower:
         entries, self._judging = self._judging, []
         for entry, judgement in zip(entries, judgements, strict=True):
             if judgement.refused or judgement.known:
-                self._names.remove(entry)
+                self._forget_name(entry)
                 if judgement.stranger:
                     self._note_stranger(entry)
             elif not judgement.missing:
@@ -280,8 +294,12 @@ class Follower:
                 holes = [Hole(number, before, key, judged=True) for key in judgement.missing]
                 for hole in holes:
                     self._open_hole(hole)
-                self._fetch_holes(holes)
+                self._wanted_holes.extend(holes)
                 break
+
+    def _forget_name(self, entry: _Entry) -> None:
+        self._names.remove(entry)
+        self._names_bytes -= len(entry.record.data)
 
     def _note_stranger(self, entry: _Entry) -> None:
         if self.stranger is None or entry.record.number <= self.stranger.number:
@@ -291,18 +309,19 @@ class Follower:
         """Note that the names of the last AppendNames are there, durably."""
         self._appending = False
         for entry in self._approved:
-            self._names.remove(entry)
+            self._forget_name(entry)
         self._approved = []
 
     def retry(self) -> None:
         """Try to fill the holes again: there may be somebody new to ask."""
         under_way = any(chunk.holes for chunk in self._chunks.values())
-        if under_way or self._filling or self._asked_holes or self._again:
+        waiting = self._filling or self._asked_holes or self._wanted_holes
+        if under_way or waiting or self._again:
             return
         holes = list(self._holes.values())
         self._again.extend(hole.number for hole in holes if hole.key is None)
         self._filling.extend(hole for hole in holes if hole.key is not None and not hole.judged)
-        self._fetch_holes([hole for hole in holes if hole.judged])
+        self._wanted_holes.extend(hole for hole in holes if hole.judged)
 
     # actions
 
@@ -340,6 +359,7 @@ class Follower:
         return (
             len(self._entries) < ENTRIES_AHEAD_MAX
             and len(self._names) < NAMES_MAX
+            and self._names_bytes < NAMES_BYTES_MAX
             and len(self._holes) < HOLES_MAX
         )
 
@@ -355,21 +375,17 @@ class Follower:
         return [AskHave(tuple(keys))] if keys else []
 
     def _fetches(self) -> list[Action]:
+        while self._wanted_holes and self._may_fetch():
+            holes, size = _take(self._wanted_holes, HOLES_AT_ONCE, lambda hole: hole.size_max)
+            self._add_chunk(_Chunk([], holes, size))
         while self._wanted and self._may_fetch():
-            entries = [self._wanted.popleft()]
-            size = entries[0].record.size
-            while self._wanted and len(entries) < CHUNK_BLOCKS:
-                size += self._wanted[0].record.size
-                if size > CHUNK_BYTES:
-                    size -= self._wanted[0].record.size
-                    break
-                entries.append(self._wanted.popleft())
+            entries, size = _take(self._wanted, CHUNK_BLOCKS, lambda entry: entry.record.size)
             self._add_chunk(_Chunk(entries, [], size))
         found: list[Action] = []
         for number, chunk in self._chunks.items():
             if not chunk.asked:
                 chunk.asked = True
-                found.append(Fetch(number, chunk.keys()))
+                found.append(Fetch(number, chunk.keys(), chunk.sizes_max()))
         return found
 
     def _may_fetch(self) -> bool:
@@ -390,8 +406,12 @@ class Follower:
         entries = self._settled.number - self._durable.number
         if self._dirty_bytes >= SYNC_BYTES or entries >= SYNC_ENTRIES:
             return True
-        under_way = self._entries or self._chunks or self._filling or self._asked_holes
-        return not under_way
+        return not (self._entries or self._fetching())
+
+    def _fetching(self) -> bool:
+        """Whether blocks are on their way, or will be."""
+        holes = self._filling or self._asked_holes or self._wanted_holes
+        return bool(self._chunks or holes)
 
     def _name_actions(self) -> list[Action]:
         if self._approved and not self._appending:
@@ -431,10 +451,6 @@ class Follower:
             self._holes_found += 1
             heappush(self._by_number, (hole.number, self._holes_found, hole))
 
-    def _fetch_holes(self, holes: Sequence[Hole]) -> None:
-        for start in range(0, len(holes), HOLES_AT_ONCE):
-            self._add_chunk(_Chunk([], list(holes[start : start + HOLES_AT_ONCE]), CHUNK_BYTES))
-
     def _add_chunk(self, chunk: _Chunk) -> None:
         self._chunks[self._chunks_made] = chunk
         self._chunks_made += 1
@@ -450,6 +466,16 @@ class Follower:
                 return
             self._entries.popleft()
             self._settled = Position(self._store_id, entry.record.number, entry.record.score)
+
+
+def _take(queue: deque[_T], most: int, size_of: Callable[[_T], int]) -> tuple[list[_T], int]:
+    """Take from the front of a queue what is fetched together, up to `most`; return also its bytes."""
+    taken = [queue.popleft()]
+    size = size_of(taken[0])
+    while queue and len(taken) < most and size + size_of(queue[0]) <= CHUNK_BYTES:
+        size += size_of(queue[0])
+        taken.append(queue.popleft())
+    return taken, size
 
 
 def _name_of(hole: Hole) -> Key | int:

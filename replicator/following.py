@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -14,9 +15,10 @@ import trio
 from lib9.faults import fault
 from replicator import actions
 from replicator.actions import Action, Judgement, Position
-from replicator.fetching import GetMany, fetch, fetch_elsewhere
+from replicator.fetching import fetch, fetch_elsewhere
 from replicator.follower import Follower
 from replicator.interfaces import Destination, KnowsNames, Source
+from venti_store.halving import GetMany
 from venti_store.interfaces import Block, Key, LogRecord
 
 HOLES_NEWS_MAX: Final = 256
@@ -134,8 +136,8 @@ class Following:
                 flags = await self._destination.have_many(keys)
                 self.progress.known += sum(flags)
                 self.follower.have(flags)
-            case actions.Fetch(chunk, keys):
-                await self._fetch(chunk, keys)
+            case actions.Fetch():
+                await self._fetch(action)
             case actions.Put(chunk):
                 await self._put(chunk)
             case actions.Sync():
@@ -169,14 +171,15 @@ class Following:
         self._hooks.on_entries(records)
         self.follower.read(records, asked=action.count)
 
-    async def _fetch(self, chunk: int, keys: Sequence[Key]) -> None:
-        found = await fetch(self._source.get_many, keys)
-        missing = [key for key in keys if key not in found]
+    async def _fetch(self, action: actions.Fetch) -> None:
+        sizes_max = dict(zip(action.keys, action.sizes_max, strict=True))
+        found = await fetch(partial(self._source.get_many, sizes_max=sizes_max), action.keys)
+        missing = {key: size for key, size in sizes_max.items() if key not in found}
         if missing and (others := self._others()):
             found |= await fetch_elsewhere(others, missing)
         fault("replicate.fetched")
-        self._fetched[chunk] = found
-        self.follower.fetched(chunk, {key for key in keys if key not in found})
+        self._fetched[action.chunk] = found
+        self.follower.fetched(action.chunk, missing.keys() - found.keys())
 
     async def _put(self, chunk: int) -> None:
         found = self._fetched.pop(chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -34,8 +34,12 @@ class Source(Protocol):
         """
         ...
 
-    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
-        """Return verified blocks; raises for the first that fails, as BlockReader does."""
+    async def get_many(self, keys: Sequence[Key], sizes_max: Mapping[Key, int]) -> list[bytes]:
+        """Return verified blocks; raises for the first that fails, as BlockReader does.
+
+        What comes from far away has no block larger than `sizes_max` says of it: that is a breach
+        of the protocol, noticed before more is held.
+        """
         ...
 
 

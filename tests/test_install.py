@@ -38,6 +38,8 @@ def test_installed_brought_up_to_date_and_removed(tmp_path: Path) -> None:
     assert names == {command.name for command in commands()}
     for name in sorted(names):
         assert run(tmp_path / "bin" / name, "--version").startswith(name)
+    fits = "from lib9.fuse.library import SHIM_SOURCES, shim; print(shim.sources == SHIM_SOURCES)"
+    assert run(tmp_path / "lib/spawngrid/bin/python", "-P", "-c", fits) == "True\n"
     units = list((tmp_path / "lib/systemd/system").iterdir())
     assert all(f"ExecStart={tmp_path}/bin/" in unit.read_text() for unit in units)
     assert len(units) == len(list((TOP / "systemd").glob("*.service")))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib9.errors import UsageError
-from lib9.sizes import format_size, parse_duration, parse_size
+from lib9.sizes import format_count, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,18 @@ def test_durations(text: str, seconds: float) -> None:
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(UsageError, match="not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "text"),
+    [
+        (0, ("name",), "0 names"),
+        (1, ("name",), "1 name"),
+        (2, ("name",), "2 names"),
+        (12_345, ("entry", "entries"), "12,345 entries"),
+        (1, ("bad copy has a good one", "bad copies have a good one"), "1 bad copy has a good one"),
+    ],
+)
+def test_counts_as_people_say_them(count: int, words: tuple[str, ...], text: str) -> None:
+    assert format_count(count, *words) == text
+    assert format_count(count, *words, commas=False) == text.replace(",", "")

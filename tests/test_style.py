@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,27 @@ def test_nothing_banned_is_said(pattern: str, why: str) -> None:
         for number, line in enumerate(text.splitlines(), 1)
         if re.search(pattern, line)
     ]
+    assert found == []
+
+
+SEVERAL = re.compile(r" (?:[a-z]+ )?([a-z]+s)\b")
+NO_PLURAL = {"attributes", "is", "ms", "serves", "us"}
+
+
+def test_what_commands_count_is_counted_in_one_place() -> None:
+    """No command says `1 names`: a number and its noun come from `lib9.sizes.format_count`."""
+    found = []
+    for name, text in modules().items():
+        if "/cli/" not in name and not name.startswith(("fossil_fs/mounting/", "hubfs/shell/")):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            parts = node.values if isinstance(node, ast.JoinedStr) else []
+            for value, after in pairwise(parts):
+                if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant):
+                    noun = SEVERAL.match(str(after.value))
+                    constant = ast.unparse(value.value).isupper()
+                    if noun and noun[1] not in NO_PLURAL and not constant:
+                        found.append(f"{name}:{value.lineno}: {noun[0]}")
     assert found == []
 
 

@@ -15,9 +15,11 @@ from typing import Final
 from lib9.errors import LocalProtocolError, RemoteProtocolError
 from lib9.framing import FrameBuffer, frame
 from lib9.messages import UnknownMessage
+from lib9.sizes import format_count
 from venti_store import versions, wire
 from venti_store.codec import NAME_SIZE_MAX
 from venti_store.interfaces import LogRecord
+from venti_store.score import Buffer
 from venti_store.wire import Version
 
 TAGS_MAX: Final = 256
@@ -58,6 +60,7 @@ class _Owed:
     reply: type[wire.Reply]
     items_max: int  # blocks, records or flags
     bare: bool = False  # records of blocks come without their bytes
+    sizes_max: Sequence[int] = ()  # of blocks, where it is known how large they may be
 
 
 class Connection:
@@ -90,9 +93,10 @@ class Connection:
         """Return the version line that each side sends first."""
         return versions.line(self._offered)
 
-    def request(self, message: wire.Request) -> tuple[int, bytes]:
+    def request(self, message: wire.Request, sizes_max: Sequence[int] = ()) -> tuple[int, bytes]:
         """Return a free tag and the bytes that send `message` under it.
 
+        `sizes_max` says of each block asked for how large it may be: a larger one is a breach.
         LocalProtocolError when the session does not allow it now, or all tags are in use.
         """
         if self._role is not Role.CLIENT:
@@ -108,7 +112,7 @@ class Connection:
             self.state = State.CLOSED
         else:
             self._free.pop()
-            self._owed[tag] = _owed(message)
+            self._owed[tag] = _owed(message, sizes_max)
         return tag, data
 
     def reply(self, tag: int, message: wire.Reply) -> bytes:
@@ -232,9 +236,11 @@ class Connection:
         self._free.append(tag)
 
 
-def _owed(message: wire.Request) -> _Owed:
+def _owed(message: wire.Request, sizes_max: Sequence[int] = ()) -> _Owed:
     match message:
-        case wire.ReadMany(items) | wire.WriteMany(items) | wire.HaveMany(items):
+        case wire.ReadMany(items):
+            return _Owed(wire.Blocks, len(items), sizes_max=sizes_max)
+        case wire.WriteMany(items) | wire.HaveMany(items):
             items_max = len(items)
         case wire.ReadLog():
             return _Owed(wire.LogEntries, message.count, bare=not message.contents)
@@ -250,6 +256,8 @@ def _count(owed: _Owed, message: wire.Reply) -> str | None:
     match message:
         case wire.Blocks():
             more, count = message.more, len(message.blocks)
+            if owed.sizes_max and (problem := _too_large(owed, message.blocks)) is not None:
+                return problem
         case wire.WriteManyDone():
             count = len(message.scores)
         case wire.HaveManyDone():
@@ -268,7 +276,16 @@ def _count(owed: _Owed, message: wire.Reply) -> str | None:
     if more and exact and not owed.items_max:
         return "more parts announced than items are left"
     if not more and exact and owed.items_max:
-        return f"{owed.items_max} items are missing"
+        return f"{format_count(owed.items_max, 'item')} missing"
+    return None
+
+
+def _too_large(owed: _Owed, blocks: Sequence[Buffer]) -> str | None:
+    """Say what is wrong with the sizes of the blocks that are owed next."""
+    told = owed.sizes_max[len(owed.sizes_max) - owed.items_max :]
+    for block, size_max in zip(blocks, told, strict=False):
+        if len(block) > size_max:
+            return f"a block of {len(block)} bytes where at most {size_max} were asked for"
     return None
 
 

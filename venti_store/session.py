@@ -72,8 +72,9 @@ class Call:
 class Session:
     """An open session. Make one with `Session.open`."""
 
-    def __init__(self, stream: trio.abc.Stream, connection: Connection) -> None:
+    def __init__(self, stream: trio.abc.Stream, connection: Connection, name: str) -> None:
         self._stream = stream
+        self._name = name
         self._connection = connection
         self._calls: dict[int, Call] = {}
         self._tags = trio.Semaphore(TAGS_MAX)
@@ -85,8 +86,10 @@ class Session:
         self.failure: SpawngridError | None = None
 
     @classmethod
-    async def open(cls, stream: trio.abc.Stream, offered: Sequence[Version]) -> Session:
+    async def open(cls, stream: trio.abc.Stream, offered: Sequence[Version], name: str) -> Session:
         """Greet the server at the other end of `stream`, which the session owns from now on.
+
+        Messages call it `name`.
 
         Raises SessionLost, RemoteProtocolError, NoCommonVersion, Refused; the stream is closed
         then. How long it may take is the caller's to say.
@@ -109,7 +112,7 @@ class Session:
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
-        session = cls(stream, connection)
+        session = cls(stream, connection, name)
         # not in the caller's nursery: whoever asks next may be another task, in another scope
         trio.lowlevel.spawn_system_task(session._run, name="venti session")
         return session
@@ -122,14 +125,17 @@ class Session:
     def alive(self) -> bool:
         return self.failure is None
 
-    async def begin(self, message: wire.Request) -> Call:
-        """Send a request and return without waiting for its reply; waits for a tag and for room."""
+    async def begin(self, message: wire.Request, sizes_max: Sequence[int] = ()) -> Call:
+        """Send a request and return without waiting for its reply; waits for a tag and for room.
+
+        `sizes_max` is what `Connection.request` says: a larger block ends the session.
+        """
         await self._tags.acquire()
         try:
             while self._out.size >= OUT_BYTES_MAX and self.alive:
                 await self._room.park()
             self._check_alive()
-            tag, data = self._connection.request(message)
+            tag, data = self._connection.request(message, sizes_max)
         except BaseException:
             self._tags.release()
             raise
@@ -182,7 +188,9 @@ class Session:
         """Run one of the two tasks; what ends it ends the session, and never the program."""
         try:
             await job()
-        except (SessionLost, RemoteProtocolError, Refused) as error:
+        except RemoteProtocolError as error:
+            self._fail(RemoteProtocolError(f"{self._name}: {error}"))
+        except (SessionLost, Refused) as error:
             self._fail(error)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._fail(_lost(error))

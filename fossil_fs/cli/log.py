@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry, print_json
+from lib9.sizes import format_count
 from lib9.telling import printable
 
 if TYPE_CHECKING:
@@ -104,7 +105,10 @@ def _print(
         return
     words = [score, minute(seconds * 1_000_000_000) if seconds else "-"]
     if usage is not None:
-        words.append(f"{usage[0]} files {usage[1]} bytes")
+        words += [
+            format_count(count, noun, commas=False)
+            for count, noun in zip(usage, ("file", "byte"), strict=True)
+        ]
     words.append(printable(os.fsdecode(snapshot.name)))
     print(*filter(None, words))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Self
 
 from fossil_fs.format.names import show_name
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from lib9.telling import printable
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Progress:
 
     def _line(self) -> str:
         report = self._report
-        counts = f"{report.files:,} files, {format_size(report.size)}"
+        counts = f"{format_count(report.files, 'file')}, {format_size(report.size)}"
         room = os.get_terminal_size(2).columns - len(counts) - 3
         path = printable(show_name(report.current))
         if len(path) > room:
@@ -80,12 +80,10 @@ class Progress:
 
 def summary(report: "Report", outcome: "Outcome", new: "Counts | None", seconds: float) -> str:
     """Return one line on an archiving run; `new` is what the store's counts grew by, if known."""
-    parts = [
-        f"{_many(report.files, 'file', 'files')} in {_many(report.directories, 'directory', 'directories')}"
-    ]
-    parts.append(format_size(report.size))
+    directories = format_count(report.directories, "directory", "directories")
+    parts = [f"{format_count(report.files, 'file')} in {directories}", format_size(report.size)]
     if report.files_reused:
-        parts.append(f"{_many(report.files_reused, 'file', 'files')} unchanged")
+        parts.append(f"{format_count(report.files_reused, 'file')} unchanged")
     if outcome.unchanged:
         parts.append("nothing changed")
     elif new is not None:
@@ -94,7 +92,3 @@ def summary(report: "Report", outcome: "Outcome", new: "Counts | None", seconds:
         parts.append(f"{format_size(known)} deduplicated")
     parts.append(f"{seconds:.1f} s")
     return ", ".join(parts)
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry, print_json
 from lib9.errors import Exit, UsageError
+from lib9.sizes import format_count
 
 if TYPE_CHECKING:
     from fossil_fs.node import Node, Owners
@@ -78,8 +79,7 @@ async def _restore(args: argparse.Namespace, snapshot: "Snapshot") -> int:
         report=report,
     )
     for what, count in sorted(report.losses.items()):
-        files = "1 file" if count == 1 else f"{count:,} files"
-        sys.stderr.write(f"unvac: {what}: not restored of {files}\n")
+        sys.stderr.write(f"unvac: {what}: not restored of {format_count(count, 'file')}\n")
     if args.json:
         _print_counts(report)
     return Exit.PARTIAL if report.troubles or report.losses else Exit.OK

@@ -7,6 +7,7 @@ from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.word import Answer, Word
 from fossil_fs.overlay.check import Check
 from lib9.errors import UsageError
+from lib9.sizes import format_count
 
 FINDINGS_MAX: Final = 100  # lines that are shown; the others are counted
 
@@ -35,9 +36,10 @@ async def report(check: Check) -> Answer:
         count += 1
         if count <= FINDINGS_MAX:
             lines.append(line)
-    seen = f"{check.inodes} inodes, {check.names} names, {check.layers} layers changed"
+    seen = f"{format_count(check.inodes, 'inode')}, {format_count(check.names, 'name')}"
+    seen += f", {format_count(check.layers, 'layer')} changed"
     if check.blocks:
-        seen += f", {check.blocks} blocks of the base"
+        seen += f", {format_count(check.blocks, 'block')} of the base"
     if count:
         raise Found(f"check: {count} wrong; {seen}", lines)
     return Answer([f"{seen}: all agree"])

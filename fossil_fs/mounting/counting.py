@@ -8,7 +8,7 @@ from fossil_fs.mounting.mounted import Mounted
 from fossil_fs.mounting.word import Answer, Word
 from lib9.errors import UsageError
 from lib9.latencies import Summary, summary
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 
 
 def statistics(mounted: Mounted) -> dict[str, Any]:
@@ -71,19 +71,22 @@ def _lines(found: dict[str, Any]) -> list[str]:
     rows = [(kind, times) for kind, times in found["requests"].items()]
     rows += [("(fault)", found["faults"]), ("(store)", found["venti"]["writes"])]
     cache, venti, scratch = found["cache"], found["venti"], found["scratch"]
+    inodes = format_count(found["inodes"], "inode")
+    blocks_read = format_count(venti["blocks_read"], "block")
+    pointers = cache["pointer_hits"] + cache["pointer_misses"]
     return [
-        f"engine {found['engine']}, {found['seconds']:.0f} s, {found['inodes']} inodes known",
+        f"engine {found['engine']}, {found['seconds']:.0f} s, {inodes} known",
         head,
         *(
             f"{kind:14} {t['count']:10} {t['median_us']:7.1f} us {t['p99_us']:7.1f} us"
             for kind, t in rows
         ),
         (
-            f"cache: {cache['pointer_hits']} of {cache['pointer_hits'] + cache['pointer_misses']}"
-            f" pointer blocks, {cache['block_hits']} blocks of the node's cache"
+            f"cache: {cache['pointer_hits']} of {format_count(pointers, 'pointer block')},"
+            f" {format_count(cache['block_hits'], 'block')} of the node's cache"
         ),
         (
-            f"venti: {venti['blocks_read']} blocks and {format_size(venti['bytes_read'])} read,"
+            f"venti: {blocks_read} and {format_size(venti['bytes_read'])} read,"
             f" {venti['blocks_written']} and {format_size(venti['bytes_written'])} written,"
             f" {venti['failed']} failed"
         ),

@@ -20,6 +20,7 @@ from fossil_fs.scratch.errors import ScratchDamaged
 from fossil_fs.scratch.past import Past
 from fossil_fs.scratch.scratch import Frozen
 from lib9.errors import SpawngridError
+from lib9.sizes import format_count
 from lib9.waiting import checkpoint
 from venti_store.errors import BadTree, CorruptBlock, NoSuchBlock
 from venti_store.hashtree.children import entry_ref
@@ -79,7 +80,8 @@ class Check:
         for known in overlay.table:
             if known.pins != pins.get(known.ino, 0):
                 said, here = known.pins, pins.get(known.ino, 0)
-                yield f"table: inode {known.ino} has {said} pins, {here} inodes are in it"
+                pins_said, inside = format_count(said, "pin"), format_count(here, "inode")
+                yield f"table: inode {known.ino} has {pins_said}, in it: {inside}"
 
     async def _base(self, frozen: Frozen) -> AsyncIterator[str]:
         try:

@@ -302,33 +302,17 @@ class Namespace:
             overlay.check_new(new)
         else:
             self._drop_name(change, new, target)
-        inode = change.inode(source)
-        change.set(source, inode._replace(ctime_ns=change.now))
-        if stat.S_ISDIR(inode.mode):
-            _count_subdir(change, old.directory, -1)
-            _count_subdir(change, new.directory, 1)
-        change.name(old, replacement)
-        change.name(new, source)
-        change.touch(old.directory)
-        change.touch(new.directory)
-        change.apply()
+        _carry(change, source, old, new)
+        _give_names(change, (old, replacement), (new, source))
         fault("rename.applied")
         if target is not None:
             overlay.note_gone(target)
 
     def _exchange(self, old: Place, source: int, new: Place, target: int) -> None:
         change = Change(self._overlay)
-        for ino, here, there in ((source, old, new), (target, new, old)):
-            inode = change.inode(ino)
-            change.set(ino, inode._replace(ctime_ns=change.now))
-            if stat.S_ISDIR(inode.mode):
-                _count_subdir(change, here.directory, -1)
-                _count_subdir(change, there.directory, 1)
-        change.name(old, target)
-        change.name(new, source)
-        change.touch(old.directory)
-        change.touch(new.directory)
-        change.apply()
+        _carry(change, source, old, new)
+        _carry(change, target, new, old)
+        _give_names(change, (old, target), (new, source))
 
     def forget(self, ino: int) -> None:
         """The kernel dropped an inode: if it has no name, nothing of it is kept."""
@@ -344,3 +328,21 @@ def _count_subdir(change: Change, directory: int, by: int) -> None:
     inode = change.inode(directory)
     if inode.subdirs != NOT_COUNTED:
         change.set(directory, inode._replace(subdirs=max(0, inode.subdirs + by)))
+
+
+def _carry(change: Change, ino: int, old: Place, new: Place) -> None:
+    """Let an inode have moved, and the directories count it if it is one itself."""
+    inode = change.inode(ino)
+    change.set(ino, inode._replace(ctime_ns=change.now))
+    if stat.S_ISDIR(inode.mode):
+        _count_subdir(change, old.directory, -1)
+        _count_subdir(change, new.directory, 1)
+
+
+def _give_names(change: Change, *given: tuple[Place, int | None]) -> None:
+    """Let names mean these inodes, None: nothing any more, and apply the change."""
+    for place, ino in given:
+        change.name(place, ino)
+    for place, _ in given:
+        change.touch(place.directory)
+    change.apply()

@@ -27,6 +27,7 @@ from fossil_fs.scratch.datafiles import DataFiles
 from fossil_fs.scratch.errors import ScratchDamaged
 from fossil_fs.scratch.records import GONE, INLINE, INLINE_SIZE_MAX, ROOT, XATTRS_HERE, Inode
 from fossil_fs.scratch.scratch import Records, Scratch
+from lib9.sizes import format_count
 
 STEP: Final = 1000  # records between two empty answers, where a caller may let others run
 _NOWHERE: Final = 0xFFFFFFFF
@@ -87,16 +88,16 @@ class RecordsCheck:
                 yield f"layers: inode {ino} lacks layer {layer.number}"
                 return
         if inode.layers and self._files.length(inode.layers[-1].number) > inode.size:
-            yield f"size: inode {ino} has {inode.size} bytes, its layer has more"
+            yield f"size: inode {ino} has {format_count(inode.size, 'byte')}, its layer has more"
 
     def _inline(self, ino: int, inode: Inode) -> Iterator[str]:
         if not inode.flags & INLINE:
             return
         content = self._state.get(records.content_key(ino)) or b""
         if inode.layers or inode.content or inode.size > INLINE_SIZE_MAX:
-            yield f"inline: inode {ino} of {inode.size} bytes has more than its inline bytes"
+            yield f"inline: inode {ino} of {format_count(inode.size, 'byte')} has more than its inline bytes"
         if len(content) > inode.size:
-            yield f"inline: inode {ino} has {inode.size} bytes, {len(content)} are there"
+            yield f"inline: inode {ino} has {format_count(inode.size, 'byte')}, {len(content)} there"
 
     def _directories(self) -> Iterator[str]:
         for rest, value in self._state.scan(b"d"):
@@ -148,14 +149,14 @@ class RecordsCheck:
         is_dir = stat.S_ISDIR(self._modes[place])
         if links == 0:
             if names:
-                yield f"links: inode {ino} counts no names, {names} lead to it"
+                yield f"links: inode {ino} counts no names, {names} there"
             elif not self._is_orphan(ino):
                 yield f"orphans: inode {ino} has no name and is not among the orphans"
         elif self._elsewhere[place]:
             if names > links:
-                yield f"links: inode {ino} counts {links} names, {names} lead to it"
+                yield f"links: inode {ino} counts {format_count(links, 'name')}, {names} there"
         elif names != (1 if is_dir else links):
-            yield f"links: inode {ino} counts {links} names, {names} lead to it"
+            yield f"links: inode {ino} counts {format_count(links, 'name')}, {names} there"
 
     def _is_below_root(self, place: int, good: bytearray) -> bool:
         way: list[int] = []
@@ -202,11 +203,12 @@ def check_space(scratch: Scratch) -> Iterator[str]:
             yield f"space: layer {number} is counted and not there"
     for number in counted.keys() & taken.keys():
         if counted[number] != taken[number]:
-            yield f"space: layer {number} takes {taken[number]} bytes, {counted[number]} are counted"
+            taken_bytes = format_count(taken[number], "byte")
+            yield f"space: layer {number} takes {taken_bytes}, {counted[number]:,} counted"
     for key, inode in scratch.past_inodes():
         for layer in inode.layers:
             if layer.number not in counted:
                 ino = records.unpack_number(key[2:10])
                 yield f"layers: a snapshot lacks layer {layer.number} of inode {ino}"
     if scratch.used() > scratch.budget.size:
-        yield f"space: {scratch.used()} bytes are used, the cap is {scratch.budget.size}"
+        yield f"space: {format_count(scratch.used(), 'byte')} used, the cap is {scratch.budget.size}"

@@ -16,7 +16,7 @@ from lib9 import secure
 from lib9.errors import Refused, RemoteProtocolError
 from lib9.keys import BadKey, Identity
 from lib9.streams import Dial
-from venti_store import known
+from venti_store.known import KnownPeers
 
 log = logging.getLogger("hubfs")
 
@@ -33,6 +33,7 @@ class Door:
     def __init__(self, service: HubService, identity: Identity | None) -> None:
         self._service = service
         self._identity = identity
+        self._peers = KnownPeers()
         self._room = trio.CapacityLimiter(CONNECTIONS_MAX)
 
     async def serve(self, dial: Dial, listener: trio.SocketListener) -> None:
@@ -54,7 +55,7 @@ class Door:
 
     async def _serve(self, dial: Dial, stream: trio.SocketStream) -> None:
         try:
-            talk, visitor, place = await _let_in(dial, stream, self._identity)
+            talk, visitor, place = await self._let_in(dial, stream)
         except (Refused, RemoteProtocolError, BadKey) as error:
             log.warning("%s: turned away: %s", dial, error)
         except (trio.TooSlowError, trio.BrokenResourceError, OSError) as error:
@@ -64,28 +65,26 @@ class Door:
         else:
             await self._service.converse(talk, visitor, place)
 
+    async def _let_in(
+        self, dial: Dial, stream: trio.SocketStream
+    ) -> tuple[trio.abc.Stream, Visitor, str]:
+        if dial.network == "unix":
+            visitor = _local(stream)
+            return stream, visitor, str(dial)
+        host = str(stream.socket.getpeername()[0])
+        if dial.network == "tcp":
+            return stream, Visitor("anyone", _PLAIN), f"tcp!{host}"
+        assert self._identity is not None
+        accepted = await secure.accept(stream, self._identity.channel_keys(), self._admit)
+        return accepted.stream, accepted.peer, f"noise!{host}"
 
-def admit(key: bytes, service: str) -> Visitor:
-    """Return who holds this channel key; Refused unless they may do something with hubs."""
-    peer = known.peers().by_channel_key(key)
-    rights = rights_of(peer.rights) if peer is not None else frozenset()
-    if peer is None or service != SERVICE or not rights:
-        raise Refused("no right to hubs here")
-    return Visitor(peer.name, rights)
-
-
-async def _let_in(
-    dial: Dial, stream: trio.SocketStream, identity: Identity | None
-) -> tuple[trio.abc.Stream, Visitor, str]:
-    if dial.network == "unix":
-        visitor = _local(stream)
-        return stream, visitor, str(dial)
-    host = str(stream.socket.getpeername()[0])
-    if dial.network == "tcp":
-        return stream, Visitor("anyone", _PLAIN), f"tcp!{host}"
-    assert identity is not None
-    accepted = await secure.accept(stream, identity.channel_keys(), admit)
-    return accepted.stream, accepted.peer, f"noise!{host}"
+    def _admit(self, key: bytes, service: str) -> Visitor:
+        """Return who holds this channel key; Refused unless they may do something with hubs."""
+        peer = self._peers().by_channel_key(key)
+        rights = rights_of(peer.rights) if peer is not None else frozenset()
+        if peer is None or service != SERVICE or not rights:
+            raise Refused("no right to hubs here")
+        return Visitor(peer.name, rights)
 
 
 def _local(stream: trio.SocketStream) -> Visitor:

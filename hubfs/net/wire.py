@@ -14,6 +14,7 @@ from lib9.errors import LocalProtocolError
 from lib9.fields import REST, STRING, U8, U32, U64, VAR, Counted, Many, Record
 from lib9.framing import Buffer
 from lib9.messages import Layout, Table
+from lib9.telling import one_line
 
 VERSION: Final = 1
 DATA_SIZE_MAX: Final = 1 << 20  # bytes of a hub in one message
@@ -74,7 +75,7 @@ class Error:
     @classmethod
     def of(cls, number: int, reason: str) -> Error:
         """Return an error whose reason fits, whatever it quotes."""
-        return cls(number, "".join(c if c.isprintable() else "?" for c in reason[:REASON_SIZE_MAX]))
+        return cls(number, one_line(reason, REASON_SIZE_MAX))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "answers.h"
+#include "sources.h"
 #include "wire.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -619,7 +620,8 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_shim", "Between pyf
 PyMODINIT_FUNC PyInit__shim(void)
 {
     PyObject *made = prepare_answers() ? PyModule_Create(&module) : NULL;
-    if (made && PyModule_AddFunctions(made, answer_methods))
+    if (made && (PyModule_AddFunctions(made, answer_methods)
+                 || PyModule_AddStringConstant(made, "sources", SHIM_SOURCES)))
         Py_CLEAR(made);
     return made;
 }

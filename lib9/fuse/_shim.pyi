@@ -3,6 +3,8 @@ from typing import Any
 
 from lib9.fuse.interface import Attributes, Buffer, Caller, Listed
 
+sources: str
+
 def activate(
     on_init: Callable[[int, int, int, int], bytes],
     on_interrupt: Callable[[int], None],

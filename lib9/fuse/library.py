@@ -7,6 +7,10 @@ module looks for libfuse's. `shim` is None where it was not built or comes too l
 import os
 import sys
 from types import ModuleType
+from typing import Final
+
+SHIM_SOURCES: Final = "90e49de6db5a72b1"
+"""A digest of the C sources that this side is written for; `shim.sources`: of those it was built from."""
 
 
 def _load_shim() -> ModuleType | None:
@@ -27,4 +31,4 @@ shim = _load_shim()
 
 import pyfuse3  # noqa: E402 after the shim
 
-__all__ = ["pyfuse3", "shim"]
+__all__ = ["SHIM_SOURCES", "pyfuse3", "shim"]

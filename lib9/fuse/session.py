@@ -21,7 +21,7 @@ from lib9.fuse.errors import MountBusy, MountFailed, NotMounted
 from lib9.fuse.gate import Gate
 from lib9.fuse.interface import Caller, Operations
 from lib9.fuse.interrupts import Interrupts
-from lib9.fuse.library import pyfuse3, shim
+from lib9.fuse.library import SHIM_SOURCES, pyfuse3, shim
 from lib9.fuse.looking import Lookout
 from lib9.fuse.loop import LoopTrio
 from lib9.fuse.options import MountOptions
@@ -158,19 +158,24 @@ async def _session(
         pyfuse3.init(handlers, f"/dev/fd/{attached.descriptor}", set())
         stack.callback(pyfuse3.close, unmount=False)
         bridge = None if stock else _working_shim()
-        if bridge is not None and (
-            used := _use_shim(bridge, handlers, operations, options, milestones, served)
-        ):
-            stack.push(used)
+        if bridge is not None:
+            stack.push(_use_shim(bridge, handlers, operations, options, milestones, served))
             os.set_blocking(attached.descriptor, False)
             served.engine = "shim"
         yield served
 
 
 def _working_shim() -> ModuleType | None:
-    """The self-test: the shim is built, was loaded in time, and sits between pyfuse3 and libfuse."""
+    """The self-test: the shim is built from these sources, and sits between pyfuse3 and libfuse."""
     if shim is None:
         _log.warning("engine: stock pyfuse3: the extension module lib9.fuse._shim is not built")
+    elif (built_from := getattr(shim, "sources", "others")) != SHIM_SOURCES:
+        _log.warning(
+            "engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
+            "build it anew: it was made from the C sources %s, not %s",
+            built_from,
+            SHIM_SOURCES,
+        )
     elif not shim.bound():
         _log.warning("engine: stock pyfuse3: its session does not pass through the shim")
     else:
@@ -185,8 +190,8 @@ def _use_shim(
     options: MountOptions,
     milestones: _Milestones,
     served: Served,
-) -> ExitStack | None:
-    """Put the shim to work; return what ends that. None: it was built from other sources than these."""
+) -> ExitStack:
+    """Put the shim to work; return what ends that."""
     raw = RawHandlers(
         operations,
         options,
@@ -199,15 +204,7 @@ def _use_shim(
     with ExitStack() as stack:
         stack.callback(bridge.deactivate)
         stack.callback(setattr, pyfuse3, "trio", trio)
-        try:
-            _activate(bridge, handlers, raw, options, milestones)
-        except (AttributeError, TypeError) as error:
-            _log.warning(
-                "engine: stock pyfuse3: the extension module lib9.fuse._shim does not fit, "
-                "build it anew: %s",
-                error,
-            )
-            return None
+        _activate(bridge, handlers, raw, options, milestones)
         return stack.pop_all()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib9.cli import Parser, entry, print_json
 from lib9.errors import Exit, UsageError
 from lib9.replicas import replicate_socket
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from venti_store.cli.address import add_store_option, store_address
 
 if TYPE_CHECKING:
@@ -144,27 +144,29 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [
-        f"{found['path']}: {found['last']:,} entries, {found['names_complete']:,} names complete"
-    ]
+    entries = format_count(found["last"], "entry", "entries")
+    names = format_count(found["names_complete"], "name")
+    lines = [f"{found['path']}: {entries}, {names} complete"]
     for k in found["links"]:
         lag = (
-            f"{k['lag_entries']:,} entries, {k['lag_seconds']:g} s behind"
+            f"{format_count(k['lag_entries'], 'entry', 'entries')}, {k['lag_seconds']:g} s behind"
             if k["lag_seconds"]
             else ""
         )
         parts = [f"{k['peer']}: {k['way']} {k['address']}: {k['state']}", lag]
-        parts.append(f"{k['blocks']:,} blocks, {format_size(k['bytes'])}, {k['names']:,} names")
-        parts.append(f"{k['holes']:,} blocks missing" if k["holes"] else "")
-        parts.append(f"{k['refused']:,} names refused" if k["refused"] else "")
-        parts.append(f"asked for everything again {k['rescans']} times" if k["rescans"] else "")
+        blocks, names = format_count(k["blocks"], "block"), format_count(k["names"], "name")
+        parts.append(f"{blocks}, {format_size(k['bytes'])}, {names}")
+        parts.append(f"{format_count(k['holes'], 'block')} missing" if k["holes"] else "")
+        parts.append(f"{format_count(k['refused'], 'name')} refused" if k["refused"] else "")
+        again = format_count(k["rescans"], "time")
+        parts.append(f"asked for everything again {again}" if k["rescans"] else "")
         parts.append(k["failure"])
         lines.append("; ".join(filter(None, parts)))
         lines += [f"{k['peer']}: refused, the last: {why}" for why in k["refusals"][-1:]]
     waiting = [name for name in found["names"] if name["state"] != "complete"]
     lines += [f"{n['name']}: {n['state']}, from {n['peer']}" for n in waiting]
     more = found["names_waiting"] - len(waiting)
-    return lines + ([f"and {more:,} other names that wait"] if more else [])
+    return lines + ([f"and {format_count(more, 'other name')} waiting"] if more else [])
 
 
 run = entry(parser, main)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lib9.cli import Parser, entry, print_json
 from lib9.errors import Exit, UsageError
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from venti_store.cli.address import add_store_option, store_address
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _progress(what: str) -> "Callable[[Progress], None]":
         if now - shown >= 0.2 or progress.caught_up:
             shown = now
             done = f"entry {progress.settled:,} of {progress.last:,}" if progress.last else ""
-            counts = f"{progress.blocks:,} blocks, {format_size(progress.size)}"
+            counts = f"{format_count(progress.blocks, 'block')}, {format_size(progress.size)}"
             sys.stderr.write(
                 f"\r\x1b[K{what}: {done}  {counts}" if not progress.caught_up else "\r\x1b[K"
             )
@@ -193,10 +193,16 @@ def _report(args: argparse.Namespace, peer: str, way: str, outcome: "Outcome") -
             }
         )
         return
-    told = f"{progress.blocks:,} blocks, {format_size(progress.size)}, {progress.names:,} names"
-    left = f", {len(outcome.holes):,} blocks missing" if outcome.holes else ""
-    left += f", {len(outcome.waiting):,} names wait for them" if outcome.waiting else ""
-    sys.stderr.write(f"ventiprog: {way} {peer}: {told}{left}\n")
+    parts = [
+        format_count(progress.blocks, "block"),
+        format_size(progress.size),
+        format_count(progress.names, "name"),
+    ]
+    if outcome.holes:
+        parts.append(f"{format_count(len(outcome.holes), 'block')} missing")
+    if outcome.waiting:
+        parts.append(f"{format_count(len(outcome.waiting), 'name')} waiting for that")
+    sys.stderr.write(f"ventiprog: {way} {peer}: {', '.join(parts)}\n")
 
 
 def _hole(hole: "Hole") -> str:

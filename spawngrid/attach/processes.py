@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
+from lib9.telling import one_line
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _GROUPS = "/sys/fs/cgroup"
@@ -51,5 +53,5 @@ def _line(pid: str) -> tuple[int, str]:
         command = file.read(4096).replace(b"\0", b" ").decode(errors="replace").strip()
     seconds = (int(stat[11]) + int(stat[12])) / _TICKS
     resident = int(stat[21]) * _PAGE
-    shown = "".join(c if c.isprintable() and c != '"' else "?" for c in command)[:_COMMAND_SIZE_MAX]
+    shown = one_line(command, _COMMAND_SIZE_MAX, without='"')
     return int(inner), f'seconds={seconds:.2f} rss={resident} command="{shown}"'

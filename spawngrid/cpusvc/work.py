@@ -8,9 +8,11 @@ from typing import Final
 
 from lib9.errors import SpawngridError
 from lib9.faults import fault
+from lib9.telling import one_line
 from spawngrid import files
 from spawngrid.attach.admitted import Admission, Admitted
 from spawngrid.environment.interface import Environments, Limits, NoSuchEnvironment, Spec
+from spawngrid.hubtexts.from_cpu import WHY_SIZE_MAX
 from spawngrid.hubtexts.to_cpu import Admit, Boom, Fetch, Save, users_text
 from spawngrid.settings.config import NodeConfig
 
@@ -65,7 +67,7 @@ class Worker:
                     return self._admit(work)
         except (SpawngridError, OSError) as error:
             log.warning("%s %s: %s", type(work).__name__.lower(), work.request, error)
-            return f"failed {work.request} {_one_line(str(error))}"
+            return f"failed {work.request} {one_line(str(error), WHY_SIZE_MAX)}"
         except Exception:
             log.exception("%s: unexpected error", work)
             return f"failed {work.request} unexpected error on {self._config.name}"
@@ -160,7 +162,3 @@ def memory_bytes() -> tuple[int, int]:
 def _hostname(alias: str) -> str:
     plain = "".join(c if c.isascii() and c.isalnum() else "-" for c in alias)
     return plain.strip("-")[:63] or "grid"
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:500]

@@ -15,32 +15,39 @@ import trio
 
 from hubfs.flow import hub_of
 from hubfs.namespace import Node
-from lib9.errors import RemoteProtocolError, SpawngridError
+from lib9.errors import Exit, RemoteProtocolError, SpawngridError
 from lib9.faults import fault
 from lib9.keys import Peer
-from spawngrid.errors import BadWord
+from lib9.telling import one_line
+from spawngrid.errors import BadWord, RequestFailed
 from spawngrid.hubtexts.words import check_words
 from spawngrid.messages import Frames
 from spawngrid.node.gridsvc import GridHubs
 from spawngrid.request import wire
 from spawngrid.request.queue import Queue, Request
+from spawngrid.settings.allowance import TURN_SECONDS, Allowance
 
 log = logging.getLogger("grid")
 
 LOOK_SECONDS: Final = 1.0  # a wake that was missed costs so much and no more
 RECEIVE_SIZE: Final = 64 << 10
 IDLE_SECONDS_MAX: Final = 600.0
+SAID_SIZE_MAX: Final = 1000  # characters of a line that a user is told
 LINE_SIZE_MAX: Final = 4096  # of a request typed into a hub
+REQUESTS_MAX: Final = 600  # of one user in one turn: each is a line of the audit log, and an fsync
+Audited = Callable[[str, str], None]
 _CUT = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class RequestService:
     """Requests of every user of a storage node."""
 
-    def __init__(self, queue: Queue, hubs: GridHubs, audit: Callable[[str, str], None]) -> None:
+    def __init__(self, queue: Queue, hubs: GridHubs, audit: Audited, refusals: Audited) -> None:
+        """`audit` is told what is taken, by whom, `refusals` what is not."""
         self._queue = queue
         self._hubs = hubs
-        self._audit = audit
+        self._audit, self._refusals = audit, refusals
+        self._allowance = Allowance(REQUESTS_MAX)
         self._waiting: defaultdict[str, list[trio.Event]] = defaultdict(list)
         self._followed: set[str] = set()
         self._nursery: trio.Nursery | None = None
@@ -49,7 +56,9 @@ class RequestService:
         """Follow the hubs of users; until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(TURN_SECONDS)
+                self._allowance.turn()
 
     def follow(self, user: str) -> None:
         """Take requests from this user's hub, and wake who waits for what is said in the other."""
@@ -101,7 +110,7 @@ class RequestService:
             try:
                 answer = self._queue.answer(request.id, said)
                 for line in answer.lines:
-                    await send(wire.Says(line[:1000]))
+                    await send(wire.Says(line[:SAID_SIZE_MAX]))
                 said += len(answer.lines)
                 if answer.status is not None:
                     break
@@ -119,18 +128,30 @@ class RequestService:
             del self._waiting[request_id]
 
     async def take(self, user: str, words: tuple[str, ...], mark: str) -> Request:
-        """Keep a request, say so in sto.in, and return it; SpawngridError if it is none."""
+        """Keep a request, say so in sto.in, and return it; SpawngridError if it is none.
+
+        One that was asked before is the one it was, and nothing new for the audit log.
+        """
+        said = " ".join(words)
         try:
             check_words(words)
-        except SpawngridError:
-            self._audit(user, f"refused {' '.join(words)}")
+            request = self._queue.asked(user, words, mark)
+            if request is None:
+                self._check_allowance(user)
+                # no thread: an fsync of a small file, and what is asked next must not overtake it
+                request = self._queue.add(user, words, mark)
+                self._audit(user, said)
+        except SpawngridError as error:
+            self._refusals(user, f"refused: {error}: {said}")
             raise
-        # no thread: an fsync of a small file, and what is asked next must not overtake it
-        request = self._queue.add(user, words, mark)
-        self._audit(user, " ".join(words))
         fault("node.before-announce")
         await self._hubs.write("sto.in", f"{user} req {request.id}")
         return request
+
+    def _check_allowance(self, user: str) -> None:
+        if not self._allowance.take(user):
+            text = f"{REQUESTS_MAX} requests in {TURN_SECONDS:.0f} s are the limit"
+            raise RequestFailed(text, Exit.FAILED)
 
     async def _take_lines(self, user: str, node: Node) -> None:
         """Requests typed into a user's hub. Who may write there is known by the channel."""
@@ -153,8 +174,7 @@ class RequestService:
             await self._say(user, f"- failed {int(error.exit_code)} {error}")
 
     async def _say(self, user: str, text: str) -> None:
-        safe = "".join(c if c.isprintable() else "?" for c in text)[:1000]
-        await self._hubs.write(f"out/{user}", safe)
+        await self._hubs.write(f"out/{user}", one_line(text, SAID_SIZE_MAX))
 
     async def _wake_waiting(self, _user: str, node: Node) -> None:
         hub = hub_of(node)

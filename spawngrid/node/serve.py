@@ -31,7 +31,8 @@ from spawngrid.node.listener import Guest, Listener, Service
 from spawngrid.node.requests import RequestService
 from spawngrid.request import wire
 from spawngrid.request.queue import Queue
-from spawngrid.settings.audit import Audit
+from spawngrid.settings.allowance import TURN_SECONDS
+from spawngrid.settings.audit import STRANGERS, Audit, Refusals
 from spawngrid.settings.config import NodeConfig
 from spawngrid.settings.users import RIGHT_GRID, Users
 from venti_store import known
@@ -48,8 +49,6 @@ MOUNT_SECONDS_MAX: Final = 30.0
 QUIT_SECONDS: Final = 0.2
 
 OPEN_FILES_MAX: Final = 16 << 10  # connections, the streams of sessions, hubs
-
-Audited = Callable[[str, str], None]
 
 
 async def serve_node(
@@ -71,7 +70,7 @@ async def serve_node(
             attach_service = AttachService(environments, admitted, audit=audit)
             nursery.start_soon(attach_service.run)
             _offer_attach(attach_service, services)
-        listener = Listener(identity, services, partial(known.peers, config.peers_file), admitted)
+        listener = Listener(identity, services, known.KnownPeers(config.peers_file), admitted)
         nursery.start_soon(listener.keep_house)
         listeners = await streams.listen(config.listen)
         nursery.start_soon(partial(trio.serve_listeners, listener, listeners))
@@ -90,7 +89,7 @@ def allow_open_files(count: int) -> None:
 async def _storage(
     config: NodeConfig,
     identity: Identity,
-    audit: Audited,
+    audit: Audit,
     services: dict[str, Service],
     stack: AsyncExitStack,
     nursery: trio.Nursery,
@@ -101,7 +100,9 @@ async def _storage(
     users = Users(config.peers_file, config.place("tokens"))
     hubs = GridHubs(lambda: None)
     files.clean(config.place("requests", "queued"))
-    requests = RequestService(Queue(config.place("requests")), hubs, audit)
+    refusals = Refusals(audit)
+    nursery.start_soon(_tell_refusals, refusals)
+    requests = RequestService(Queue(config.place("requests")), hubs, audit, refusals)
     nursery.start_soon(requests.run)
     nursery.start_soon(hubs.service.keep_house)
     mounted = trio.Event()
@@ -129,7 +130,7 @@ async def _storage(
         await requests.converse(stream, guest.peer)
 
     async def enrol(stream: trio.abc.Stream, guest: Guest, place: str) -> None:
-        await _enrol(config, identity, users, audit, stream, guest, place)
+        await _enrol(config, identity, users, audit, refusals, stream, guest, place)
 
     services["venti"] = Service(_has(RIGHT, RIGHT_READ), venti)
     services["hub"] = Service(lambda g: g.peer is not None and visitor(g.peer) is not None, hub)
@@ -169,11 +170,21 @@ def _mount_point(config: NodeConfig) -> bytes:
     return point
 
 
+async def _tell_refusals(refusals: Refusals) -> None:
+    try:
+        while True:
+            await trio.sleep(TURN_SECONDS)
+            refusals.turn()
+    finally:
+        refusals.turn()
+
+
 async def _enrol(
     config: NodeConfig,
     identity: Identity,
     users: Users,
-    audit: Audited,
+    audit: Audit,
+    refusals: Refusals,
     stream: trio.abc.Stream,
     guest: Guest,
     place: str,
@@ -197,7 +208,7 @@ async def _enrol(
             reply = wire.Enrolled(peer.name, (our_record(config, identity),))
             audit(peer.name, f"enrolled from {place}")
         except SpawngridError as error:
-            audit("?", f"not enrolled from {place}: {error}")
+            refusals(STRANGERS, f"not enrolled from {place}: {error}")
             reply = wire.Failed(int(error.exit_code), str(error)[:500])
         await stream.send_all(wire.TABLE.framed(reply))
     await stream.aclose()

@@ -69,14 +69,11 @@ class Queue:
     def add(
         self, user: str, words: tuple[str, ...], mark: str, now_ns: Callable[[], int] = time.time_ns
     ) -> Request:
-        """Keep a request and return it; the one there is, if this user gave one this mark before.
+        """Keep a request and return it; the one there is, if it was `asked` before.
 
         RequestFailed when QUEUED_MAX of this user wait already.
         """
-        known = self._marks.get((user, mark)) if mark else None
-        if known is not None and (found := self.find(known)) is not None:
-            if found.words != words:
-                raise RequestFailed("a mark that was used for another request", Exit.USAGE)
+        if (found := self.asked(user, words, mark)) is not None:
             return found
         if sum(1 for request in self.queued() if request.user == user) >= QUEUED_MAX:
             raise RequestFailed(f"{QUEUED_MAX} requests of yours wait already", Exit.FAILED)
@@ -91,6 +88,17 @@ class Queue:
         self._of[user].append(request.id)
         self._forget_old(user)
         return request
+
+    def asked(self, user: str, words: tuple[str, ...], mark: str) -> Request | None:
+        """Return the request to which this user gave this mark before.
+
+        RequestFailed if it was for other words.
+        """
+        known = self._marks.get((user, mark)) if mark else None
+        found = self.find(known) if known is not None else None
+        if found is not None and found.words != words:
+            raise RequestFailed("a mark that was used for another request", Exit.USAGE)
+        return found
 
     def queued(self) -> list[Request]:
         """Return what waits, oldest first."""

@@ -20,7 +20,7 @@ from ndbdb.record import Record
 from spawngrid import files
 from spawngrid.errors import BadToken, BadWord
 from spawngrid.hubtexts.words import check_user_or_node
-from venti_store import known
+from venti_store.known import KnownPeers
 
 RIGHT_GRID: Final = "grid"
 RIGHT_CPU: Final = "cpu"
@@ -46,11 +46,12 @@ class Users:
 
     def __init__(self, peers_file: str, tokens: str) -> None:
         self._peers_file = peers_file
+        self._known = KnownPeers(peers_file)
         self._tokens = tokens
 
     def peers(self) -> Peers:
         """Return everybody, as the file is now."""
-        return known.peers(self._peers_file)
+        return self._known()
 
     def key_of(self, user: str) -> str | None:
         """Return the text of a user's key, None if nobody has this name."""

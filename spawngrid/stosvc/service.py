@@ -14,6 +14,7 @@ from typing import Final
 
 from lib9.errors import Exit, SpawngridError
 from lib9.faults import fault
+from lib9.telling import one_line
 from ndbdb.errors import NdbError
 from spawngrid import files
 from spawngrid.hubtexts.hubs import HubReader, append_line
@@ -24,11 +25,13 @@ from spawngrid.settings.users import Users
 from spawngrid.stosvc import effects as to_do
 from spawngrid.stosvc.book import Book
 from spawngrid.stosvc.dispatch import Dispatcher
+from spawngrid.stosvc.grid import Grid
 from spawngrid.stosvc.state import Environment, environment_of
 
 log = logging.getLogger("stosvc")
 
 TICK_SECONDS: Final = 1.0
+LINE_SIZE_MAX: Final = 1000  # characters of a line of an answer
 DIFF_LINES_MAX: Final = 10_000
 DIFF_SECONDS_MAX: Final = 300.0
 DIFFS_MAX: Final = 4  # at a time; a request beyond waits in the queue
@@ -48,12 +51,9 @@ class Service:
         self._audit = Audit(config.place("log", "audit"))
         self._readers = [HubReader(config.hub(name)) for name in ("sto.in", "cpu.out")]
         self._diffs: dict[str, _Diff] = {}
+        known = self._environments()
         self._dispatcher = Dispatcher(
-            book,
-            self._users.key_of,
-            config.rules,
-            self._environments(),
-            now=time.monotonic(),
+            Grid(book, self._users.key_of, config.rules, known, now=time.monotonic())
         )
 
     def run(self) -> None:
@@ -151,7 +151,7 @@ class Service:
                 append_line(self._config.hub("sto.err"), text)
 
     def _end(self, end: to_do.End) -> None:
-        self._queue.end(end.request, int(end.status), _one_line(end.text))
+        self._queue.end(end.request, int(end.status), one_line(end.text, LINE_SIZE_MAX))
         fault("stosvc.ended")
         text = end.text if end.status else ""
         self._tell_user(end.request, f"failed {int(end.status)} {text}" if text else "done")
@@ -159,12 +159,13 @@ class Service:
     def _tell_user(self, request_id: str, text: str) -> None:
         request = self._queue.find(request_id)
         if request is not None:
-            append_line(self._config.hub(f"out/{request.user}"), f"{request_id} {_one_line(text)}")
+            said = one_line(text, LINE_SIZE_MAX)
+            append_line(self._config.hub(f"out/{request.user}"), f"{request_id} {said}")
 
     def _collect_diffs(self) -> None:
         for request, diff in list(self._diffs.items()):
             for line in diff.lines():
-                self._queue.say(request, _one_line(line))
+                self._queue.say(request, one_line(line, LINE_SIZE_MAX))
             if (status := diff.status()) is not None:
                 del self._diffs[request]
                 why = "" if status == 0 else diff.complaint()
@@ -227,7 +228,3 @@ class _Diff:
             return f"more than {DIFF_LINES_MAX} differences"
         assert self._process.stderr is not None
         return self._process.stderr.read(2000).decode(errors="replace").strip() or "diff failed"
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:1000]

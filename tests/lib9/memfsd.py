@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser()
     made.add_argument("mountpoint")
     made.add_argument("--stock", action="store_true")
-    made.add_argument("--built-before", metavar="NAME", help="a shim whose NAME was another then")
+    made.add_argument("--built-before", metavar="DIGEST", help="a shim from other sources")
     made.add_argument("--option", action="append", default=[], help="NAME or NAME=VALUE")
     made.add_argument(
         "--populate", type=int, default=0, help="files of 4 KiB in each of 40 folders"
@@ -36,23 +36,23 @@ def options_of(words: Sequence[str]) -> MountOptions:
 
 
 class BuiltBefore:
-    """The shim as an earlier build: `activate` took one argument less, anything else was not there."""
+    """The shim as an earlier build, which said what it was built from, or did not know."""
 
-    def __init__(self, shim: ModuleType, name: str) -> None:
+    def __init__(self, shim: ModuleType, sources: str) -> None:
         self._shim = shim
-        self._name = name
+        self._sources = sources
 
     def __getattr__(self, name: str) -> object:
-        if name != self._name:
+        if name != "sources":
             return getattr(self._shim, name)
-        if name != "activate":
-            raise AttributeError(f"module has no attribute {name!r}")
-        return lambda *arguments: self._shim.activate(*arguments[1:])
+        if not self._sources:
+            raise AttributeError(name)
+        return self._sources
 
 
 async def main(arguments: argparse.Namespace) -> None:
 
-    if arguments.built_before:
+    if arguments.built_before is not None:
         session.shim = BuiltBefore(session.shim, arguments.built_before)
     fs = MemFs(keep_seconds=arguments.keep)
 
@@ -75,7 +75,7 @@ async def main(arguments: argparse.Namespace) -> None:
             os.fsencode(arguments.mountpoint),
             options_of(arguments.option),
             ready=ready,
-            stock=arguments.stock and not arguments.built_before,
+            stock=arguments.stock and arguments.built_before is None,
         )
         nursery.cancel_scope.cancel()
     print(f"destroyed={fs.destroyed} inodes={len(fs.inodes)}", flush=True)

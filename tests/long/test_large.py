@@ -195,7 +195,7 @@ def test_a_directory_of_100_000_entries(machine: Machine) -> None:
     inodes, used = known(machine, point), memory(machine, point)
     print(f"{inodes} new files: {used / MIB:.0f} MiB")
     assert used < IDLE_MAX + inodes * INODE_MAX
-    assert "100001 names" in con(machine, point, "check")
+    assert "100,001 names" in con(machine, point, "check")
     score = machine.save(point)
     for n in range(0, 100_000, 2):
         os.unlink(point / f"many/{n:x}")

@@ -64,6 +64,7 @@ def test_changes_are_seen(tmp_path: Path) -> None:
 def test_an_unchanged_file_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database, "_SETTLED_NS", 0)
     base = Database(write(tmp_path / "local", "sys=a\n"))
 
     def fail(name: str) -> bytes:
@@ -71,6 +72,31 @@ def test_an_unchanged_file_is_not_read_again(
 
     monkeypatch.setattr(database, "read_file", fail)
     assert systems(base) == ["a"]
+
+
+def test_a_change_that_leaves_size_and_times_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "local"
+    base = Database(write(file, "sys=a\n"))
+    status = file.stat()
+    # a change in the same tick of the kernel's clock as the one before
+    monkeypatch.setattr(database, "_signature", lambda name: database._signature_of(status))
+    file.write_text("sys=b\n")
+    assert systems(base) == ["b"]
+
+
+def test_a_time_that_was_set_back_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_SETTLED_NS", 0)
+    file = tmp_path / "local"
+    base = Database(write(file, "sys=a\n"))
+    status = file.stat()
+    while file.stat().st_ctime_ns == status.st_ctime_ns:  # the kernel's clock has ticks
+        file.write_text("sys=b\n")
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert systems(base) == ["b"]
 
 
 def test_missing_and_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_without_pull_it_pushes_and_the_file_remembers(stores, tmp_path):
     words = ("ventiprog", "-s", one, "-f", info)
     done = run(*words, two)
     assert b"ventiprog: push" in done.stderr
-    assert b"1 names" in done.stderr
+    assert b"1 name\n" in done.stderr
     assert names(two) == [score]
     run("venti", "check", "-s", two, score)
     assert info.read_text().startswith(f"venti={two}\n# ")
@@ -139,7 +139,7 @@ def test_the_daemon_hears_a_signer_who_becomes_known(stores, home, tmp_path, mon
     try:
         wait_for(lambda: link("one", "pull").get("refused") == 1, "the name to be refused")
         told = output("replicate", "--status")
-        assert "; 1 names refused" in told
+        assert "; 1 name refused" in told
         assert "one: refused, the last: usr." in told
         ndb.write_text(f"{peer} pubkey={key} right=names\n")
         wait_for(lambda: names(two) == [score], "the name")

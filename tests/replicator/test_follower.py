@@ -11,7 +11,7 @@ from replicator.actions import Judgement, Position
 from replicator.follower import PAGE_ENTRIES, Follower
 from replicator.following import Following
 from venti_store.interfaces import Key, LogRecord
-from venti_store.kind import Kind
+from venti_store.kind import BLOCK_SIZE_MAX, Kind
 from venti_store.score import BLAKE3, Score
 
 ZEROS = Score(bytes(32))
@@ -246,6 +246,50 @@ def test_what_is_under_way_is_bounded(monkeypatch):
     more = f.actions()
     assert not [a for a in more if isinstance(a, actions.Put)]
     assert len(fetches) + len(more) <= follower.FETCHED_BYTES_MAX // follower.CHUNK_BYTES + 1
+
+
+def test_holes_are_fetched_within_the_same_bound(monkeypatch):
+    texts = [f"b{n}" for n in range(100)]
+    world = World([*texts, "n1"], lost=texts)
+    world.run()
+    world.follower.retry()
+    [have] = world.follower.actions()
+    world.carry_out(have)
+    fetches = [a for a in world.follower.actions() if isinstance(a, actions.Fetch)]
+    assert len(fetches) == follower.FETCHES_MAX
+    assert sum(sum(a.sizes_max) for a in fetches) <= follower.FETCHED_BYTES_MAX
+    world.follower.retry()  # some are still to be fetched: none is asked for twice
+    assert world.follower.actions() == []
+    world.lost = set()
+    world.pending = fetches
+    world.run()
+    assert world.names == ["n1"]
+
+
+def test_holes_of_unknown_size_may_be_as_large_as_blocks_are(monkeypatch):
+    monkeypatch.setattr(follower, "FETCHED_BYTES_MAX", 24 << 20)
+    monkeypatch.setattr(follower, "CHUNK_BYTES", 2 << 20)
+    f = World(["n1"]).follower
+    f.read([entry(1, "n1")], asked=1)
+    f.actions()
+    f.synced()
+    f.actions()
+    keys = [Key(BLAKE3.score(b"%d" % n), Kind.DATA) for n in range(64)]
+    f.judged([Judgement(missing=tuple(keys))])
+    fetches = [a for a in f.actions() if isinstance(a, actions.Fetch)]
+    assert [len(a.keys) for a in fetches] == [2] * follower.FETCHES_MAX
+    assert {size for a in fetches for size in a.sizes_max} == {BLOCK_SIZE_MAX}
+
+
+def test_the_log_is_read_no_further_when_the_names_that_wait_are_large(monkeypatch):
+    monkeypatch.setattr(follower, "NAMES_BYTES_MAX", 100)
+    world = World(["a", "n" * 50, "n1" * 25, *["b"] * 5, "n2"], lost=["a"])
+    world.run()
+    assert world.follower.next_number == 8  # one page
+    world.lost = set()
+    world.follower.retry()
+    world.run()
+    assert world.names == ["n" * 50, "n1" * 25, "n2"]
 
 
 @pytest.mark.parametrize(("lost", "at_once"), [(256, True), (257, False)])

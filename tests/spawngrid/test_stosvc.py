@@ -8,13 +8,10 @@ from lib9.errors import Exit
 from spawngrid.request.ids import new_id
 from spawngrid.request.queue import Request
 from spawngrid.settings.rules import Rules
-from spawngrid.stosvc.dispatch import (
-    NODE_SECONDS_MAX,
-    RESEND_SECONDS,
-    SILENT_SECONDS_MAX,
-    Dispatcher,
-)
+from spawngrid.stosvc.dispatch import RESEND_SECONDS, SILENT_SECONDS_MAX, Dispatcher
 from spawngrid.stosvc.effects import Effect, End, Forget, Keep, Record, Say, Share, Tell
+from spawngrid.stosvc.grid import NODE_SECONDS_MAX, Grid
+from spawngrid.stosvc.spawning import fetch_line
 from spawngrid.stosvc.state import SILENCE_SECONDS_MAX, Environment, Named, environment_of
 
 KEYS = {"glenda": "ed25519:aa", "bob": "ed25519:bb"}
@@ -43,9 +40,8 @@ class Sto:
     ) -> None:
         self.now = 100.0
         self.book = Book()
-        self.dispatcher = Dispatcher(
-            self.book, KEYS.get, rules or Rules(), environments, now=self.now
-        )
+        grid = Grid(self.book, KEYS.get, rules or Rules(), environments, now=self.now)
+        self.dispatcher = Dispatcher(grid)
         self.count = 0
 
     def ask(self, user: str, *words: str) -> tuple[str, list[Effect]]:
@@ -97,11 +93,11 @@ def test_spawn_is_kept_before_a_node_is_told() -> None:
     )
     effects = sto.say(f"ready {request}")
     assert effects == [
-        Keep(sto.dispatcher.environments[request]),
+        Keep(sto.dispatcher.grid.environments[request]),
         Say(request, "clean serving on cpu cpu1"),
         End(request),
     ]
-    assert sto.dispatcher.environments[request].state == "running"
+    assert sto.dispatcher.grid.environments[request].state == "running"
     assert sto.say(f"ready {request}") == []
 
 
@@ -122,7 +118,7 @@ def test_the_node_with_most_memory_less_what_is_promised() -> None:
     chosen = []
     for number in range(4):
         request, effects = sto.ask("glenda", "spawn", "clean", f"as=e{number}", "memory=1G")
-        chosen.append(sto.dispatcher.environments[request].node)
+        chosen.append(sto.dispatcher.grid.environments[request].node)
         assert told(effects)
     assert chosen == ["cpu1", "cpu2", "cpu1", "cpu2"]
     request, effects = sto.ask("glenda", "spawn", "clean", "as=e9", "memory=4G")
@@ -163,7 +159,7 @@ def test_what_is_refused(words: tuple[str, ...], text: str) -> None:
     _, effects = sto.ask("glenda", *words)
     assert text in failed(effects)[1]
     assert not told(effects)
-    assert not sto.dispatcher.environments
+    assert not sto.dispatcher.grid.environments
 
 
 def test_what_is_another_users_is_not_there() -> None:
@@ -231,7 +227,7 @@ def test_who_is_no_longer_invited_or_known_is_told_the_node() -> None:
         f"admitted {request} users=glenda/ed25519:aa"
     )
     assert failed(sto.ask("bob", "where", "clean")[1])[0] is Exit.NOT_FOUND
-    again = Sto(tuple(sto.dispatcher.environments.values()))
+    again = Sto(tuple(sto.dispatcher.grid.environments.values()))
     again.here(**{f"e{environment}": "running"})
     line = f"admit {environment} {environment} node=cpu1 users=glenda/ed25519:aa"
     assert told(again.tick(60)) == [line], "who has just begun does not know what was told"
@@ -270,7 +266,7 @@ def test_what_is_not_answered_is_told_again_and_given_up_when_the_node_is_silent
     assert told(sto.tick(1)) == first
     effects = sto.tick(SILENT_SECONDS_MAX)
     assert failed(effects) == (Exit.UNREACHABLE, "cpu cpu1 does not answer")
-    assert sto.dispatcher.environments[request].state == "booming"
+    assert sto.dispatcher.grid.environments[request].state == "booming"
     # it had been started all the same: it is taken away
     effects = sto.here("cpu1", **{f"e{request}": "running"})
     assert told(effects) == [f"boom {request} {request} node=cpu1"]
@@ -281,15 +277,15 @@ def test_a_new_dispatcher_takes_up_what_was_begun() -> None:
     sto = Sto()
     sto.here()
     request, _ = sto.ask("glenda", "spawn", "clean")
-    kept = sto.dispatcher.environments[request]
+    kept = sto.dispatcher.grid.environments[request]
     again = Sto((kept,))
     asked = Request(request, "glenda", ("spawn", "clean"), 1)
     assert told(again.dispatcher.start()) == ["who"]
     effects = again.dispatcher.request(asked, now=100, time=1)
-    assert told(effects) == told([Tell(sto.dispatcher._fetch(kept))])
+    assert told(effects) == told([Tell(fetch_line(sto.dispatcher.grid, kept))])
     assert End(request) in again.say(f"ready {request}")
     # and once more, killed between the record and the answer
-    third = Sto((again.dispatcher.environments[request],))
+    third = Sto((again.dispatcher.grid.environments[request],))
     effects = third.dispatcher.request(asked, now=100, time=1)
     assert End(request) in effects
     assert not told(effects)
@@ -302,14 +298,14 @@ def test_records_agree_with_what_nodes_run() -> None:
     stranger = new_id(5, 5)
     effects = sto.here("cpu1", **{f"e{request}": "ended", f"e{stranger}": "running"})
     assert told(effects) == [f"boom {stranger} {stranger} node=cpu1"]
-    assert sto.dispatcher.environments[request].state == "ended"
+    assert sto.dispatcher.grid.environments[request].state == "ended"
     assert told(sto.here("cpu1", **{f"e{request}": "ended", f"e{stranger}": "running"})) == []
     sto.here("cpu2")
-    assert sto.dispatcher.environments[request].state == "ended", "another node's silence"
+    assert sto.dispatcher.grid.environments[request].state == "ended", "another node's silence"
     sto.here("cpu1")
-    assert sto.dispatcher.environments[request].state == "lost"
+    assert sto.dispatcher.grid.environments[request].state == "lost"
     sto.here("cpu1", **{f"e{request}": "running"})
-    assert sto.dispatcher.environments[request].state == "running"
+    assert sto.dispatcher.grid.environments[request].state == "running"
 
 
 def test_boom_is_done_when_the_node_says_so() -> None:
@@ -322,7 +318,7 @@ def test_boom_is_done_when_the_node_says_so() -> None:
     assert failed(effects)[0] is Exit.NOT_FOUND
     effects = sto.say(f"boomed {environment}")
     assert effects == [Say(request, "clean BOOMed"), End(request), Forget(environment)]
-    assert not sto.dispatcher.environments
+    assert not sto.dispatcher.grid.environments
 
 
 def test_a_failed_spawn_leaves_no_record() -> None:

@@ -188,13 +188,13 @@ TestPair = Pair.TestCase
         (wire.Ping(), [wire.SyncDone()], "SyncDone where Pong is due"),
         (wire.Ping(), [wire.Pong(), wire.Pong()], "nothing awaits a reply"),
         (wire.Ping(), [wire.Ping()], "a server sent a request"),
-        (wire.ReadMany(KEYS), [wire.Blocks(0, (b"", b""))], "1 items are missing"),
+        (wire.ReadMany(KEYS), [wire.Blocks(0, (b"", b""))], "1 item missing"),
         (wire.ReadMany(KEYS), [wire.Blocks(0, (b"",) * 4)], "more items than"),
         (wire.ReadMany(KEYS), [wire.Blocks(1, (b"",) * 3)], "more parts announced"),
         (wire.ReadMany(KEYS), [wire.Blocks(1, ())], "a part without items"),
-        (wire.ReadMany(KEYS), [wire.Blocks(1, (b"",)), wire.Blocks(0, ())], "2 items are missing"),
+        (wire.ReadMany(KEYS), [wire.Blocks(1, (b"",)), wire.Blocks(0, ())], "2 items missing"),
         (wire.WriteMany(()), [wire.WriteManyDone((KEYS[0].score,))], "more items than"),
-        (wire.HaveMany(KEYS), [wire.HaveManyDone(b"\0\0")], "1 items are missing"),
+        (wire.HaveMany(KEYS), [wire.HaveManyDone(b"\0\0")], "1 item missing"),
         (wire.HaveMany(KEYS), [wire.HaveManyDone(bytes(4))], "more items than"),
         (wire.ReadLog(1, KEYS[0].score, 0), [wire.LogEntries(1, ())], "a part without items"),
         (
@@ -224,6 +224,27 @@ def test_a_lying_server_is_found_out(asked, replies, why):
     )
     with pytest.raises(RemoteProtocolError, match=why):
         take(client, raw)
+
+
+@pytest.mark.parametrize("parts", [[(b"ab", b"abc", b"a")], [(b"ab",), (b"abc",), (b"a",)]])
+def test_no_block_may_be_larger_than_was_asked_for(parts):
+    def answer(sizes_max):
+        client, server = opened()
+        tag, data = client.request(wire.ReadMany(KEYS), sizes_max)
+        take(server, data)
+        got = []
+        for at, blocks in enumerate(parts, 1):
+            got += take(client, server.reply(tag, wire.Blocks(int(at < len(parts)), blocks)))
+        return len(got)
+
+    assert answer((2, 3, 1)) == answer(()) == len(parts)
+    for sizes_max, why in [
+        ((1, 3, 1), "2 bytes where at most 1"),
+        ((2, 2, 9), "3 bytes"),
+        ((2, 3, 0), "at most 0"),
+    ]:
+        with pytest.raises(RemoteProtocolError, match=why):
+            answer(sizes_max)
 
 
 @pytest.mark.parametrize(

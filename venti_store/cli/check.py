@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lib9.cli import Parser, print_json
 from lib9.errors import Exit, UsageError
-from lib9.sizes import format_size, parse_size
+from lib9.sizes import format_count, format_size, parse_size
 from lib9.waiting import run_now
 from venti_store.cli.address import Subcommands, add_store_option, local_store, with_store
 from venti_store.errors import CorruptBlock, NoSuchBlock
@@ -118,13 +118,14 @@ def _print(damage: Damage, *, as_json: bool) -> None:
 def _sum_up(progress: Progress, damages: list[Damage], repaired: int, *, rebuilt: bool) -> int:
     lost = sum(damage.lost for damage in damages) - repaired
     wrong = sum(not damage.lost for damage in damages)
-    words = [f"{progress.number} entries", format_size(progress.size)]
+    words = [format_count(progress.number, "entry", "entries"), format_size(progress.size)]
     if progress.replaced:
-        words.append(f"{progress.replaced} bad copies have a good one")
+        several = "bad copies have a good one"
+        words.append(format_count(progress.replaced, "bad copy has a good one", several))
     if repaired:
         words.append(f"{repaired} repaired")
     if progress.mended:
-        words.append(f"{progress.mended} index entries set right")
+        words.append(f"{format_count(progress.mended, 'index entry', 'index entries')} set right")
     words.append(f"{lost} bad" if lost or wrong else "good")
     if wrong and not rebuilt:
         words.append(f"{wrong} wrong in the index (--rebuild)")

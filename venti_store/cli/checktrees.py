@@ -5,7 +5,7 @@ import sys
 
 from lib9.cli import print_json
 from lib9.errors import Exit, UsageError
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from venti_store.cli.address import store_address, with_store
 from venti_store.errors import CorruptBlock, NoSuchBlock
 from venti_store.hashtree.walk import Walk, history, root_refs
@@ -42,5 +42,5 @@ def check_trees(args: argparse.Namespace) -> int:
 
     blocks, size = with_store(store_address(args), walk)
     told = f"{len(holes)} missing" if holes else "whole"
-    sys.stderr.write(f"venti: {blocks} blocks, {format_size(size)}, {told}\n")
+    sys.stderr.write(f"venti: {format_count(blocks, 'block')}, {format_size(size)}, {told}\n")
     return Exit.DAMAGED if holes else Exit.OK

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from lib9.cli import Parser, print_json
 from lib9.errors import Exit, UsageError
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from venti_store.cli.address import Subcommands
 from venti_store.copying import Copied
 from venti_store.interfaces import BlockStore
@@ -87,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
             }
         )
     else:
-        told = f"{copied.blocks} blocks, {format_size(copied.size)}"
+        told = f"{format_count(copied.blocks, 'block')}, {format_size(copied.size)}"
         sys.stderr.write(
             f"venti: {told}" + (f", {copied.holes} missing\n" if copied.holes else "\n")
         )
@@ -146,6 +146,8 @@ def _progress() -> Callable[[Copied], None]:
         now = time.monotonic()
         if now - shown >= SHOW_SECONDS:
             shown = now
-            sys.stderr.write(f"\r{copied.blocks} blocks, {format_size(copied.size)} \r")
+            sys.stderr.write(
+                f"\r{format_count(copied.blocks, 'block')}, {format_size(copied.size)} \r"
+            )
 
     return show

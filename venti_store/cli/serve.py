@@ -131,9 +131,8 @@ def _door(
 
     if dial.network != "noise":
         return PlainDoor(server, str(dial))
-    return SecureDoor(
-        server, known.identity(args.key), lambda: known.peers(args.peers), name=str(dial)
-    )
+    peers = known.KnownPeers(args.peers)
+    return SecureDoor(server, known.identity(args.key), peers, name=str(dial))
 
 
 def _announce(dials: "list[Dial]", listeners: "list[list[trio.SocketListener]]") -> None:

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 
 from lib9.cli import Parser, print_json
-from lib9.sizes import format_size
+from lib9.sizes import format_count, format_size
 from lib9.waiting import run_now
 from venti_store.cli.address import Subcommands, add_store_option, local_store
 from venti_store.stores.lmdb.statistics import Statistics
@@ -69,7 +69,8 @@ def _lines(path: str, s: Statistics) -> list[str]:
     ]
     if s.oldest_reader_pid:
         lines.append(
-            f"reader    process {s.oldest_reader_pid}, {s.oldest_reader_behind} commits behind"
+            f"reader    process {s.oldest_reader_pid},"
+            f" {format_count(s.oldest_reader_behind, 'commit')} behind"
         )
     for kind, counts in s.counts.items():
         if counts.blocks:

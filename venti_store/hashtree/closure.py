@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from venti_store.errors import BadTree, CorruptBlock, NoSuchBlock
+from venti_store.errors import BadTree, NoSuchBlock
+from venti_store.halving import Lacking, blocks_there
 from venti_store.hashtree.children import Ref, children, root_ref
 from venti_store.interfaces import BlockReader, Key
 from venti_store.kind import Kind
@@ -88,17 +89,12 @@ class _Look:
         return found
 
     async def _fetch(self, keys: list[Key], tell: Callable[[Key, str], None]) -> list[bytes | None]:
-        """Return blocks; None for those that cannot be had, found by halving the batch."""
-        if not keys:
-            return []
-        try:
-            return list(await self._store.get_many(keys))
-        except (NoSuchBlock, CorruptBlock) as error:
-            if len(keys) == 1:
-                tell(keys[0], "not here" if isinstance(error, NoSuchBlock) else str(error))
-                return [None]
-        middle = len(keys) // 2
-        return await self._fetch(keys[:middle], tell) + await self._fetch(keys[middle:], tell)
+        """Return blocks; None for those that cannot be had."""
+
+        def lacks(key: Key, error: Lacking) -> None:
+            tell(key, "not here" if isinstance(error, NoSuchBlock) else str(error))
+
+        return await blocks_there(self._store.get_many, keys, lacks)
 
     def _children(
         self, ref: Ref, block: bytes, beside: list[list[Ref]]

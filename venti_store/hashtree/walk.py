@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from venti_store.errors import BadTree, CorruptBlock, NoSuchBlock
+from venti_store.halving import blocks_there
 from venti_store.hashtree.children import Ref, children, root_ref, size_max
 from venti_store.hashtree.root import unpack_root
 from venti_store.interfaces import Block, BlockReader, Key
@@ -222,16 +223,7 @@ class Walk:
             del known[next(iter(known))]
 
     async def _fetch(self, keys: list[Key]) -> list[bytes | None]:
-        """Return blocks; None for those not here, found by halving the batch."""
-        if not keys:
-            return []
-        try:
-            return list(await self._store.get_many(keys))
-        except (NoSuchBlock, CorruptBlock) as error:
-            if self._missing is None:
-                raise
-            if len(keys) == 1:
-                self._missing(keys[0], error)
-                return [None]
-        middle = len(keys) // 2
-        return await self._fetch(keys[:middle]) + await self._fetch(keys[middle:])
+        """Return blocks; None for those not here, where that is to be told."""
+        if self._missing is None:
+            return list(await self._store.get_many(keys)) if keys else []
+        return await blocks_there(self._store.get_many, keys, self._missing)

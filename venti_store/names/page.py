@@ -110,6 +110,16 @@ class Page:
         """Return the names that are visible, all or of one word."""
         return names_in(self.text, word)
 
+    def named(self, full: str) -> Named | None:
+        """Return the visible name of which `full` is the whole."""
+        parts = split_full(full)
+        found = self.names(parts[0]) if parts else []
+        return next((named for named in found if named.full == full), None)
+
+    def has(self, record: Record) -> bool:
+        """Tell whether a record is in the text."""
+        return any(numbered.record == record for numbered in self.records(record.name))
+
     def shows(self, score: Score) -> bool:
         """Tell whether a visible name means this root."""
         pair = Pair("rootscore", format_score(score))

@@ -7,9 +7,11 @@ A record's own line is followed by one of why it waits and one for each block th
         missing=vac:… kind=13 why="not here"
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from lib9.sizes import format_count
 from lib9.telling import printable
 from ndbdb.parser import pair_text, parse
 from ndbdb.record import Line, Pair
@@ -65,6 +67,13 @@ def parse_waiting(text: str) -> list[Waiting]:
             continue
         found.append(Waiting(record, line, verdict))
     return found
+
+
+def why_missing(holes: Sequence[Hole]) -> str:
+    """Return what there is to say of the holes below a root, of which there is one at least."""
+    first = holes[0]
+    more = f" and {format_count(len(holes) - 1, 'other')}" if len(holes) > 1 else ""
+    return f"{format_score(first.key.score)} ({first.key.kind.name.lower()}){more}: {first.why}"
 
 
 def _text(waiting: Waiting) -> str:

@@ -13,11 +13,10 @@ from typing import Final
 
 from lib9.errors import SpawngridError
 from lib9.waiting import in_trio
-from venti_store.errors import CorruptBlock, NoSuchBlock
+from venti_store.halving import LACKING, Lacking, blocks_there
 from venti_store.interfaces import Block, BlockStore, Key
 
 AVOID_SECONDS: Final = 30.0  # a peer that did not answer is not asked for so long
-_LACKING: Final = (NoSuchBlock, CorruptBlock)
 
 log = logging.getLogger("venti")
 OpenPeer = Callable[[], Awaitable[BlockStore]]
@@ -35,15 +34,14 @@ class BackedStore:
 
     async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
         """Return the blocks; raises what our own store says if no peer has one either."""
-        try:
+        if not in_trio():  # without an event loop nobody can be asked
             return await self._here.get_many(keys)
-        except _LACKING as error:
-            if not in_trio():  # without an event loop nobody can be asked
-                raise
-            if len(keys) == 1:
-                return [await self._from_peers(keys[0], error)]
-        middle = len(keys) // 2
-        return await self.get_many(keys[:middle]) + await self.get_many(keys[middle:])
+        lacking: dict[Key, Lacking] = {}
+        here = await blocks_there(self._here.get_many, keys, lacking.__setitem__)
+        if not lacking:
+            return [data for data in here if data is not None]
+        given = {key: await self._from_peers(key, error) for key, error in lacking.items()}
+        return [given[key] if data is None else data for key, data in zip(keys, here, strict=True)]
 
     async def have_many(self, keys: Sequence[Key]) -> list[bool]:
         """Tell what our own store has."""
@@ -70,7 +68,7 @@ class BackedStore:
             try:
                 peer = await self._peer(number)
                 [data] = await peer.get_many([key])
-            except _LACKING:
+            except LACKING:
                 continue
             except SpawngridError as failure:
                 self._avoid_until[number] = time.monotonic() + AVOID_SECONDS

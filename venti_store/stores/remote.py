@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -18,6 +18,7 @@ import trio
 from lib9.errors import RemoteProtocolError, SpawngridError
 from lib9.streams import CannotDial, Connect
 from venti_store import faults, requests, wire
+from venti_store.codec import NAME_SIZE_MAX, block_size_max
 from venti_store.errors import HashMismatch, StoreError, Unreachable
 from venti_store.interfaces import Block, Key, LogRecord
 from venti_store.kind import Kind
@@ -104,7 +105,15 @@ class RemoteStore:
 
     # reading
 
-    async def get_many(self, keys: Sequence[Key]) -> list[bytes]:
+    async def get_many(
+        self, keys: Sequence[Key], sizes_max: Mapping[Key, int] | None = None
+    ) -> list[bytes]:
+        """Return blocks as BlockReader says.
+
+        With `sizes_max`, which has all of `keys`, a server that sends a larger block is found out as
+        it comes: the connection ends, and RemoteProtocolError is raised. No more is held then than
+        was said, and one reply.
+        """
         found: dict[Key, bytes] = {}
         missing = []
         for key in dict.fromkeys(keys):
@@ -122,7 +131,7 @@ class RemoteStore:
                 found[key] = self._checked(key.score, key.kind, block)
             return len(blocks)
 
-        await self._gather(missing, requests.reads, take)
+        await self._gather(missing, requests.reads, take, sizes_max)
         return [found[key] for key in keys]
 
     async def have_many(self, keys: Sequence[Key]) -> list[bool]:
@@ -165,7 +174,7 @@ class RemoteStore:
         for reply in await self._ask(message, wait_seconds):
             assert isinstance(reply, wire.LogEntries), "the protocol lets no other pass"
             for record in reply.records:
-                self._check_number(record, start + len(records))
+                self._check_entry(record, start + len(records))
                 if not record.damaged and (record.kind is None or contents):
                     data = self._checked(record.score, record.kind, record.data)
                     record = record._replace(data=data)  # noqa: PLW2901
@@ -288,6 +297,7 @@ class RemoteStore:
         keys: Sequence[Key],
         asks: Callable[[wire.Version, Sequence[Key]], Iterable[requests.Asked]],
         take: Callable[[Session, Sequence[Key], wire.Reply], int],
+        sizes_max: Mapping[Key, int] | None = None,
     ) -> None:
         """Ask for `keys` in several requests, some at a time; each has the whole deadline.
 
@@ -305,7 +315,9 @@ class RemoteStore:
                 while left:
                     with self._deadline():
                         while len(under_way) < ahead and (asked := next(todo, None)):
-                            under_way.append((asked[0], await session.begin(asked[1])))
+                            part, message = asked
+                            sizes = [sizes_max[key] for key in part] if sizes_max else ()
+                            under_way.append((part, await session.begin(message, sizes)))
                         part, call = under_way.popleft()
                         while (reply := await call.next()) is not None:
                             count = take(session, part, reply)
@@ -386,7 +398,8 @@ class RemoteStore:
     async def _new_session(self) -> Session | None:
         """Connect; None when nobody answered, `_last_failure` says why."""
         try:
-            return await Session.open(await self._connect(), tuple(wire.VERSIONS.values()))
+            stream = await self._connect()
+            return await Session.open(stream, tuple(wire.VERSIONS.values()), self.name)
         except CannotDial as error:
             self._last_failure = str(error).removeprefix(f"{self.name}: ")
         except SessionLost as error:
@@ -399,10 +412,15 @@ class RemoteStore:
         if isinstance(reply, wire.Error):
             raise faults.error_of(reply, self.name, native=session.version.native)
 
-    def _check_number(self, record: LogRecord, number: int) -> None:
+    def _check_entry(self, record: LogRecord, number: int) -> None:
         if record.number != number:
             raise RemoteProtocolError(
                 f"{self.name}: log entry {record.number} where {number} is due"
+            )
+        limit = NAME_SIZE_MAX if record.kind is None else block_size_max(self.family)
+        if record.size > limit:
+            raise RemoteProtocolError(
+                f"{self.name}: log entry {number} says it has {record.size} bytes, the limit is {limit}"
             )
 
     def _checked(self, score: Score, kind: Kind | None, data: Buffer) -> bytes:

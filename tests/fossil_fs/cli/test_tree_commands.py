@@ -164,7 +164,7 @@ def test_history(home: Path, command: Run) -> None:
     lines = command("fossil-log", second.hex()).stdout.decode().splitlines()
     assert lines == [
         f"vac:{second.hex()} 2020-09-13 12:26 2 files 3 bytes tree",
-        f"vac:{first.hex()} 2020-09-13 12:26 1 files 1 bytes tree",
+        f"vac:{first.hex()} 2020-09-13 12:26 1 file 1 byte tree",
         f"vac:{missing.hex()} earlier root not here",
     ]
     assert len(command("fossil-log", "-n1", "-q", second.hex()).stdout.splitlines()) == 1

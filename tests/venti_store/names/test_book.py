@@ -22,7 +22,6 @@ from venti_store.errors import StoreFull
 from venti_store.interfaces import Key
 from venti_store.kind import Kind
 from venti_store.names import waiting
-from venti_store.names.book import PENDING, SCORENAMES
 from venti_store.names.errors import (
     BadName,
     NoSuchName,
@@ -30,6 +29,8 @@ from venti_store.names.errors import (
     TooManyWaiting,
 )
 from venti_store.names.interfaces import State
+from venti_store.names.page import SCORENAMES
+from venti_store.names.pending import PENDING
 from venti_store.names.record import Action, unpack
 from venti_store.names.signing import Trust, sign
 from venti_store.names.view import View

@@ -11,9 +11,9 @@ from lib9.waiting import run_now
 from tests.venti_store.names.kit import STO2, TIME, TRUST, naming, signed
 from tests.venti_store.names.stores import disk_book, put_tree, tree
 from venti_store.hashtree.closure import holes_below
-from venti_store.names.book import SCORENAMES
 from venti_store.names.folder import LOCK
 from venti_store.names.interfaces import State
+from venti_store.names.page import SCORENAMES
 from venti_store.names.record import Action, unpack
 from venti_store.names.view import View
 
@@ -127,7 +127,8 @@ def test_killed_between_any_two_steps(tmp_path: Path, point: str, hit: int) -> N
 
 
 def test_every_fault_point_is_tried() -> None:
-    text = (TOP / "venti_store/names/book.py").read_text()
+    parts = ("making", "taking", "shown", "pending")
+    text = "".join((TOP / f"venti_store/names/{part}.py").read_text() for part in parts)
     assert {f'fault("{point}")' in text for point in POINTS} == {True}
     assert text.count("fault(") == len(POINTS)
 
