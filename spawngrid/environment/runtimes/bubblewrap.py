@@ -22,10 +22,11 @@ from spawngrid.environment.interface import RuntimeName, StartFailed
 from spawngrid.environment.places import Own
 from spawngrid.environment.processes import wait_until
 from spawngrid.environment.runtimes import filters, joining, launching, mounting
+from spawngrid.environment.runtimes.envoy import Order
 from spawngrid.environment.runtimes.interface import Created, Initial, Inside
+from spawngrid.environment.runtimes.launching import PROGRAM
 from spawngrid.environment.seccomp import profile
 
-PROGRAM: Final = "bwrap"
 START_SECONDS_MAX: Final = 10.0
 _SPACES: Final = {
     "mount": "mnt",
@@ -71,7 +72,7 @@ class Bubblewrap:
 
     def joining(self, own: Own, initial: Initial, inside: Inside) -> list[str]:
         groups = Group(read_layout(), own.guest_cgroup)
-        order = joining.Order(
+        order = Order(
             folder=own.folder,
             pid=initial.pid,
             start=initial.start,

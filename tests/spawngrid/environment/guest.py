@@ -11,7 +11,8 @@ from spawngrid.environment.cgroups.group import read_layout
 from spawngrid.environment.interface import Environment
 from spawngrid.environment.places import Own, Places
 from spawngrid.environment.processes import start_time
-from spawngrid.environment.runtimes.joining import FILTER, Envoy, Order, words
+from spawngrid.environment.runtimes.envoy import Envoy, Order
+from spawngrid.environment.runtimes.joining import FILTER, words
 from tests.spawngrid.environment.machine import Machine
 
 
