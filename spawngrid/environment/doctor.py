@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Final
 
-from spawngrid.environment import runc
 from spawngrid.environment.cgroups.group import read_layout
 from spawngrid.environment.interface import CannotIsolate, Finding, Level, Spec
+from spawngrid.environment.oci import INIT_PROGRAM
+from spawngrid.environment.runtimes.choosing import ALL, choose
 
 IDMAP_KERNEL: Final = (6, 12)  # the first whose FUSE mounts can have their ids mapped
 _FOR_NETWORK: Final = ("ip", "nft", "nsenter")
@@ -23,6 +24,7 @@ def findings() -> list[Finding]:
 
 def require(spec: Spec) -> None:
     """Make sure that this machine can hold an environment in the way asked for; CannotIsolate."""
+    choose(spec.limits)
     for finding in findings():
         if finding.level == "lacks" and _is_needed(finding, spec):
             raise CannotIsolate(f"{finding.name}: {finding.fact}")
@@ -31,6 +33,8 @@ def require(spec: Spec) -> None:
 def _is_needed(finding: Finding, spec: Spec) -> bool:
     if finding.name in _FOR_NETWORK:
         return spec.network == "nat"
+    if finding.name in ALL:
+        return False  # one that is not there is not chosen
     return finding.name != _FOR_LIMITS or spec.limits is not None or read_layout().kind == "none"
 
 
@@ -49,10 +53,28 @@ def _rights() -> Iterator[Finding]:
 
 def _programs() -> Iterator[Finding]:
     packages = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux"}
-    for name in (runc.PROGRAM, runc.INIT_PROGRAM, *_FOR_NETWORK):
+    yield from _runtimes()
+    for name in (INIT_PROGRAM, *_FOR_NETWORK):
         path = shutil.which(name)
         install = f"apt install {packages.get(name, name)}"
         yield _fact(name, path is not None, path or "", "not installed", install)
+
+
+def _runtimes() -> Iterator[Finding]:
+    """Give what makes environments. They isolate alike: without bubblewrap, runc does for it."""
+    limits, none = (ALL[name].lacks() for name in ("runc", "bubblewrap"))
+    without = (
+        f"{limits}: {'no environment can be made' if none else 'only --limits none can be had'}"
+    )
+    yield _fact("runc", not limits, "makes environments with limits", without, "apt install runc")
+    level: Level = "ok" if not none else "lacks" if limits else "note"
+    fact = f"{none}: {'no environment can be made' if limits else 'runc makes those too'}"
+    yield Finding(
+        "bubblewrap",
+        level,
+        fact if none else "makes environments without limits",
+        "apt install bubblewrap libseccomp2" if level == "lacks" else "",
+    )
 
 
 def _isolation() -> Iterator[Finding]:

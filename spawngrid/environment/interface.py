@@ -14,6 +14,7 @@ from lib9.errors import Exit, SpawngridError
 Network = Literal["none", "nat", "host"]
 State = Literal["starting", "running", "ended", "lost", "stopping"]
 Level = Literal["ok", "note", "lacks"]
+RuntimeName = Literal["runc", "bubblewrap"]
 
 
 class NoSuchEnvironment(SpawngridError):

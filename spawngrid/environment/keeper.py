@@ -22,8 +22,10 @@ from lib9.errors import single_error
 from lib9.places import use
 from lib9.sockets import socket_path
 from lib9.telling import error_line, exit_status
-from spawngrid.environment import hubs, orders, record, runc, starting
+from spawngrid.environment import hubs, orders, record, starting
+from spawngrid.environment.pids import shell_pid
 from spawngrid.environment.places import Own, Places
+from spawngrid.environment.runtimes.choosing import ALL
 
 _CHUNK: Final = 64 << 10
 _BACKLOG: Final = 64
@@ -205,8 +207,8 @@ class Keeper:
 
 
 def _signal_shell(own: Own) -> None:
-    pid = runc.read_pid(own, runc.SHELL_PID_FILE)
-    if runc.is_in(own, pid):
+    pid = shell_pid(own)
+    if pid:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGINT)
 
@@ -260,6 +262,10 @@ def _import_all() -> None:
     from fossil_fs.mounting import daemon, logfile  # noqa: F401
     from venti_store.stores import far  # noqa: F401
     from venti_store.stores.lmdb import peek, store  # noqa: F401
+
+    for runtime in ALL.values():
+        if not runtime.lacks():
+            runtime.prepare()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""System calls that Python 3.11 does not have: openat2, unshare, the mounts of kernel 5.12 and later.
+"""System calls that Python 3.11 does not have: openat2, unshare, setns; user namespaces with ids of ours.
 
-Source: openat2(2), setfsuid(2), unshare(2), open_tree(2), mount_setattr(2), move_mount(2).
+Source: openat2(2), setfsuid(2), unshare(2), setns(2), user_namespaces(7).
 """
 
 import ctypes
@@ -10,25 +10,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-NEW_MOUNTS: Final = 0x00020000
+NEW_MOUNTS: Final = 0x00020000  # the names of namespaces in unshare(2) and setns(2)
+NEW_CGROUPS: Final = 0x02000000
+NEW_NAMES: Final = 0x04000000
+NEW_IPC: Final = 0x08000000
 NEW_USERS: Final = 0x10000000
+NEW_PROCESSES: Final = 0x20000000
+NEW_NETWORK: Final = 0x40000000
 IN_ROOT: Final = 0x10  # absolute links and `..` stay below the directory
 NO_LINKS: Final = 0x04
 NO_MAGIC_LINKS: Final = 0x02
 BENEATH: Final = 0x08
 
-_OPEN_TREE, _MOVE_MOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 437, 442  # on every architecture
-_CLONE_TREE, _EMPTY_PATH, _RECURSIVE = 1, 0x1000, 0x8000
-_FROM_EMPTY_PATH = 4
-_ATTR_NOSUID, _ATTR_NODEV, _ATTR_IDMAP = 0x02, 0x04, 0x100000
+_OPENAT2 = 437  # on every architecture
+_SET_CHILD_SUBREAPER = 36
 _PRIVATE, _REC = 1 << 18, 0x4000
 _HOW = struct.Struct("=QQQ")
-_ATTR = struct.Struct("=QQQQ")
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> int:
+def check(result: int, what: str) -> int:
+    """Return what a system call returned; OSError if it failed."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
@@ -39,65 +42,34 @@ def open_below(directory: int, path: str, flags: int, resolve: int, mode: int = 
     """Return a descriptor of `path` below a directory, as `resolve` allows; OSError."""
     how = _HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
     name = os.fsencode(path) + b"\0"
-    return _check(_libc.syscall(_OPENAT2, directory, name, how, ctypes.c_size_t(_HOW.size)), path)
+    return check(libc.syscall(_OPENAT2, directory, name, how, ctypes.c_size_t(_HOW.size)), path)
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(flags), "unshare")
+    """Give this process new namespaces; of processes, its children."""
+    check(libc.unshare(flags), "unshare")
+
+
+def enter(process: int, flags: int) -> None:
+    """Enter namespaces of the process that a pidfd names, all at once; of processes, by children."""
+    check(libc.setns(process, flags), "setns")
 
 
 def keep_mounts_private() -> None:
     """Let no mount of this mount namespace be seen outside it, nor the other way round."""
-    _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_REC | _PRIVATE), None), "/")
-
-
-def copy_mount(directory: int, *, users: int | None) -> int:
-    """Return a detached copy of the mount at a directory, with no set-id programs and no devices.
-
-    `users`: the user namespace whose ids the copy's files appear with. EINVAL where the file system
-    has no idmapped mounts.
-    """
-    empty = b"\0"
-    tree = _check(
-        _libc.syscall(_OPEN_TREE, directory, empty, _CLONE_TREE | _EMPTY_PATH | os.O_CLOEXEC),
-        "open_tree",
-    )
-    flags = _ATTR_NOSUID | _ATTR_NODEV | (0 if users is None else _ATTR_IDMAP)
-    attributes = _ATTR.pack(flags, 0, 0, users or 0)
-    try:
-        _check(
-            _libc.syscall(
-                _MOUNT_SETATTR, tree, empty, _EMPTY_PATH, attributes, ctypes.c_size_t(_ATTR.size)
-            ),
-            "mount_setattr",
-        )
-    except OSError:
-        os.close(tree)
-        raise
-    return tree
-
-
-def put_mount(tree: int, target: str) -> None:
-    """Attach a detached mount."""
-    at_cwd = ctypes.c_int(-100)
-    _check(
-        _libc.syscall(
-            _MOVE_MOUNT, tree, b"\0", at_cwd, os.fsencode(target) + b"\0", _FROM_EMPTY_PATH
-        ),
-        target,
-    )
+    check(libc.mount(b"none", b"/", None, ctypes.c_ulong(_REC | _PRIVATE), None), "/")
 
 
 @contextmanager
 def files_of(owner: int) -> Iterator[None]:
     """Let what this thread makes belong to a user and the group of the same number."""
-    _libc.setfsgid(owner)
-    _libc.setfsuid(owner)
+    libc.setfsgid(owner)
+    libc.setfsuid(owner)
     try:
         yield
     finally:
-        _libc.setfsuid(0)
-        _libc.setfsgid(0)
+        libc.setfsuid(0)
+        libc.setfsgid(0)
 
 
 def user_namespace(first: int, count: int) -> int:
@@ -125,3 +97,8 @@ def user_namespace(first: int, count: int) -> int:
         os.close(ready[0])
         os.close(go[1])
         os.waitpid(child, 0)
+
+
+def adopt() -> None:
+    """Be the parent of whoever is left behind by this process's children."""
+    check(libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")

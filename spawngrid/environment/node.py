@@ -1,7 +1,8 @@
-"""The environments of one node: the interface, on runc, cgroups, fossil mounts and hubs of this machine."""
+"""The environments of one node: the interface, on what holds, mounts and talks to them on this machine."""
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Final
 from lib9.errors import SpawngridError, UsageError
 from lib9.fuse import mounts
 from lib9.places import private_directory
-from spawngrid.environment import doctor, hubs, identity, network, orders, record, runc, slots, tree
+from spawngrid.environment import doctor, hubs, identity, network, orders, record, slots, tree
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.interface import (
     Environment,
@@ -28,10 +29,13 @@ from spawngrid.environment.interface import (
     Streams,
     Usage,
 )
+from spawngrid.environment.pids import shell_pid
 from spawngrid.environment.places import Own, Places, is_id, new_id
 from spawngrid.environment.processes import is_running
 from spawngrid.environment.reconciling import orphans, reconcile
 from spawngrid.environment.removing import remove
+from spawngrid.environment.runtimes.choosing import ALL, choose
+from spawngrid.environment.runtimes.interface import Initial, Inside
 from spawngrid.environment.saving import save
 from spawngrid.environment.starting import start_shell
 
@@ -95,7 +99,13 @@ class Node:
             scratch = tree.scratch_of(own, spec)
             started = int(time.time())
             entry = record.Entry(
-                own.id, spec, slot, started_s=started, scratch=scratch, shifted=self._shift_ids
+                own.id,
+                spec,
+                slot,
+                choose(spec.limits),
+                started_s=started,
+                scratch=scratch,
+                shifted=self._shift_ids,
             )
             record.write(own, entry)
         return own, lock
@@ -120,27 +130,28 @@ class Node:
         """Start a command inside; see the interface."""
         if not argv or argv[0].startswith("-"):
             raise UsageError("no command" if not argv else f"{argv[0]}: not a command")
-        own = self._running(environment_id)
-        options = ["--cwd", directory, *(["--tty"] if terminal else [])]
-        for name, value in (variables or {}).items():
-            options += ["--env", f"{name}={value}"]
-        inside = ["/bin/sh", "-c", 'exec "$@"', "sh", *argv]
+        own, entry = self._running(environment_id)
+        inside = Inside(
+            ["/bin/sh", "-c", 'exec "$@"', "sh", *argv], terminal, variables or {}, directory
+        )
+        initial = Initial(entry.init_pid, entry.init_start)
         process = subprocess.Popen(
-            runc.command(own, "exec", *options, own.id, *inside),
+            ALL[entry.runtime].joining(own, initial, inside),
             stdin=streams.stdin,
             stdout=streams.stdout,
             stderr=streams.stderr,
+            env={},  # of a service, which is nothing for whoever goes inside
             start_new_session=terminal,
         )
         return Command(process)
 
     def attach(self, environment_id: str) -> Environment:
         """Return the environment, with a shell that reads its hub."""
-        own = self._running(environment_id)
+        own, entry = self._running(environment_id)
         self.prepare()
         with _locked(own.path("lock")):
-            if not runc.is_in(own, runc.read_pid(own, runc.SHELL_PID_FILE)):
-                start_shell(own)
+            if not shell_pid(own):
+                start_shell(own, entry)
         return self._environment(own)
 
     def save(self, environment_id: str) -> Saved:
@@ -194,19 +205,11 @@ class Node:
         self.prepare()
         for own in without:
             with _locked(own.path("lock")):
-                self._restart_shell(own)
+                _restart_shell(own)
         return [Mended("hub", own.id, "made anew") for own in without]
 
     def _all_running(self) -> list[Own]:
         return [self._places.of(each.id) for each in self.all() if each.state == "running"]
-
-    def _restart_shell(self, own: Own) -> None:
-        """Start a shell in place of one whose hubs are gone."""
-        pid = runc.read_pid(own, runc.SHELL_PID_FILE)
-        if runc.is_in(own, pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        start_shell(own)
 
     def orphans(self) -> list[Mended]:
         """Return what `reconcile` would mend."""
@@ -228,11 +231,12 @@ class Node:
             raise NoSuchEnvironment(f"{environment_id}: no such environment")
         return own
 
-    def _running(self, environment_id: str) -> Own:
-        environment = self._environment(self._own(environment_id))
-        if environment.state != "running":
+    def _running(self, environment_id: str) -> tuple[Own, record.Entry]:
+        own = self._own(environment_id)
+        environment, entry = self._environment(own), record.read(own)
+        if environment.state != "running" or entry is None:
             raise NotRunning(f"{environment_id}: {environment.reason or environment.state}")
-        return self._places.of(environment_id)
+        return own, entry
 
     def _environment(self, own: Own) -> Environment:
         """Return what a record says, and what has become of it since."""
@@ -280,14 +284,23 @@ class Node:
 
 
 class Command:
-    """A command in an environment: runc, which carries its streams and signals."""
+    """A command in an environment: a process of its runtime, which carries its streams and signals."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status; subprocess.TimeoutExpired."""
-        status = self._process.wait(timeout)
+        if timeout is not None and self._process.returncode is None:
+            ended = os.pidfd_open(self._process.pid)  # told at once; Popen looks now and then
+            try:
+                poll = select.poll()
+                poll.register(ended, select.POLLIN)
+                if not poll.poll(timeout * 1000):
+                    raise subprocess.TimeoutExpired(self._process.args, timeout)
+            finally:
+                os.close(ended)
+        status = self._process.wait()
         return 128 - status if status < 0 else status
 
     def signal(self, number: int) -> None:
@@ -302,6 +315,16 @@ def end_shared(places: Places) -> None:
         mounts.unmount(os.fsencode(places.hub_mount), lazy=True)
     network.forget(places)
     Group(read_layout(), places.cgroup).remove()
+
+
+def _restart_shell(own: Own) -> None:
+    """Start a shell in place of one whose hubs are gone."""
+    entry, pid = record.read(own), shell_pid(own)
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if entry is not None:
+        start_shell(own, entry)
 
 
 def _check(spec: Spec) -> None:

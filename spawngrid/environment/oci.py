@@ -14,6 +14,7 @@ ROOT: Final = "/mnt"  # where the root is while runc takes it over, in a mount n
 INIT: Final = (
     "/dev/init"  # process 1, from this machine; in a directory that is never the root's own
 )
+INIT_PROGRAM: Final = "catatonit"  # static, reaps, ends when it is told to
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OPEN_FILES_MAX: Final = 4096
 IN_MEMORY_MAX: Final = 64 << 20  # bytes of /dev/shm, and of /run
@@ -26,7 +27,7 @@ _MASKED: Final = (
     "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats"
     " /proc/sched_debug /proc/scsi /sys/firmware /sys/fs/fuse /sys/kernel/debug"
 )
-_READ_ONLY: Final = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger"
+_READ_ONLY: Final = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger /sys/fs/cgroup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def configuration(
         spaces.append("network")
     return {
         "ociVersion": "1.0.2",
-        "process": process(["/dev/init", "-P"]),
+        "process": process([INIT, "-P"]),
         "root": {"path": ROOT, "readonly": False},
         "hostname": hostname,
         "mounts": _mounts(network, limits) + [_bind(bind) for bind in binds],

@@ -97,6 +97,11 @@ class Own:
         return os.path.join(self.folder, name)
 
     @property
+    def shell_pid_file(self) -> str:
+        """Return where the number of its shell is kept."""
+        return self.path("shell.pid")
+
+    @property
     def mount(self) -> str:
         return self.path("root")
 

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from ndbdb.parser import parse, unparse
 from ndbdb.record import Record
-from spawngrid.environment.interface import Limits, Network, Spec, State
+from spawngrid.environment.interface import Limits, Network, RuntimeName, Spec, State
 from spawngrid.environment.places import Own, Places, is_id
 
 RECORD: Final = "record"
@@ -22,6 +22,8 @@ _SIZE_MAX: Final = 64 << 10
 class Entry:
     """What is known of an environment. `slot` gives its ids and its network; pids with start times.
 
+    `runtime`: what makes it, and lets commands join it for as long as it is there.
+
     A pid alone may be another process by now; with the time that it started (in clock ticks since boot)
     it is that process or none. `shifted`: its file system shifts ids, which the kernel cannot map.
     """
@@ -29,6 +31,7 @@ class Entry:
     id: str
     spec: Spec
     slot: int
+    runtime: RuntimeName
     state: State = "starting"
     reason: str = ""
     started_s: int = 0
@@ -88,6 +91,7 @@ def from_record(record: Record) -> Entry:
         id=need("environment"),
         spec=spec,
         slot=int(need("slot")),
+        runtime=cast("RuntimeName", need("runtime")),
         state=cast("State", need("state")),
         reason=need("reason"),
         started_s=int(need("started_s")),

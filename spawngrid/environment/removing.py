@@ -12,6 +12,7 @@ from spawngrid.environment import hubs, network, record, tree
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.interface import Mended
 from spawngrid.environment.places import Own
+from spawngrid.environment.runtimes.choosing import ALL
 
 
 def remove(own: Own, entry: record.Entry | None, *, keep_scratch: bool = False) -> list[Mended]:
@@ -45,8 +46,8 @@ def remove(own: Own, entry: record.Entry | None, *, keep_scratch: bool = False) 
     groups = (guest, service, Group(layout, own.cgroup))
     done += [Mended("cgroup", group.path, "removed") for group in groups if group.remove()]
     fault("stop.removed")
-    with suppress(FileNotFoundError):
-        shutil.rmtree(f"{own.node.runc}/{own.id}")
+    for runtime in ALL.values():
+        runtime.remove(own)
     with suppress(FileNotFoundError):
         shutil.rmtree(own.folder)
         done.append(Mended("record", own.id, "removed"))

@@ -6,6 +6,8 @@ afterwards carries the environment's id or slot, and the state becomes `running`
 
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +18,7 @@ from fossil_fs.ids import Shift
 from lib9.faults import fault
 from lib9.keys import Identity
 from spawngrid.environment import (
+    detached,
     fit,
     hubs,
     identity,
@@ -23,15 +26,16 @@ from spawngrid.environment import (
     network,
     oci,
     record,
-    runc,
     slots,
     tree,
 )
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.cgroups.layout import Layout
 from spawngrid.environment.interface import CannotIsolate, Spec, StartFailed
-from spawngrid.environment.places import Own
+from spawngrid.environment.places import SHELL, Own
 from spawngrid.environment.processes import start_time
+from spawngrid.environment.runtimes.choosing import ALL
+from spawngrid.environment.runtimes.interface import Created, Initial, Inside
 
 PIPE: Final = "input"  # the shell's standard input, filled by the keeper
 _MOUNT_POINT_MODE: Final = 0o700
@@ -54,30 +58,29 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...], ready: Callable[
     shift = Shift(slots.first_id(entry.slot), slots.IDS) if entry.shifted else None
     tree.mount(own, spec, shift=shift, kill_at=kill_at, not_ours=not_ours)
     fault("start.mounted")
-    with_services = _take_over(own, entry, layout)
+    created, with_services = _take_over(own, entry, layout)
     fault("start.created")
-    init = runc.read_pid(own, runc.PID_FILE)
     if spec.network == "nat":
-        network.connect(own.node, entry.slot, init)
+        network.connect(own.node, entry.slot, created.pid)
     fault("start.connected")
-    runc.run(own, ["start", own.id])
+    created.start()
     fault("start.started")
-    begun = start_time(init)
+    begun = start_time(created.pid)
     if begun is None:
         raise StartFailed("its process 1 ended at once")
     entry = replace(
-        entry, state="running", init_pid=init, init_start=begun, started_s=int(time.time())
+        entry, state="running", init_pid=created.pid, init_start=begun, started_s=int(time.time())
     )
     record.write(own, entry)
     fault("start.recorded")
     ready()
-    start_shell(own)
+    start_shell(own, entry)
     if with_services:
         hubs.say(own, f". {fit.SERVICES}")
 
 
-def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
-    """Let runc make the environment around the root; tell whether the root has services to start."""
+def _take_over(own: Own, entry: record.Entry, layout: Layout) -> tuple[Created, bool]:
+    """Let its runtime make the environment around the root; tell whether the root has services to start."""
     root = os.open(own.mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with kernel.files_of(slots.first_id(entry.slot) if entry.shifted else 0):
@@ -87,37 +90,40 @@ def _take_over(own: Own, entry: record.Entry, layout: Layout) -> bool:
         _place_root(root, None if entry.shifted else entry.slot)
     finally:
         os.close(root)
-    _write_configuration(own, entry, layout, binds)
-    runc.run(own, ["create", "--bundle", own.folder, "--pid-file", own.path(runc.PID_FILE), own.id])
-    return with_services
+    configuration = _configuration(own, entry, layout, binds)
+    with open(own.path("config.json"), "w", encoding="utf-8") as file:
+        json.dump(configuration, file)
+    return ALL[entry.runtime].create(own, configuration), with_services
 
 
 def _place_root(root: int, slot: int | None) -> None:
-    """Put the root where runc finds it, in a mount namespace of this process, its ids mapped to a slot's."""
-    copy = kernel.copy_mount(root, users=None) if slot is None else _mapped(root, slot)
+    """Put the root where a runtime finds it, in a mount namespace of this process, with a slot's ids."""
+    copy = detached.copy(root) if slot is None else _mapped(root, slot)
     kernel.unshare(kernel.NEW_MOUNTS)
     kernel.keep_mounts_private()
-    kernel.put_mount(copy, oci.ROOT)
+    place = os.open(oci.ROOT, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    detached.put(copy, place)
+    os.close(place)
     os.close(copy)
 
 
 def _mapped(root: int, slot: int) -> int:
     users = kernel.user_namespace(slots.first_id(slot), slots.IDS)
     try:
-        return kernel.copy_mount(root, users=users)
+        return detached.copy(root, users=users)
     except OSError as error:
         raise CannotIsolate(f"ids cannot be mapped on this mount: {error.strerror}") from error
     finally:
         os.close(users)
 
 
-def _write_configuration(
+def _configuration(
     own: Own, entry: record.Entry, layout: Layout, binds: list[oci.Bind]
-) -> None:
+) -> dict[str, object]:
     memory = layout.of("memory", "")
     swap = "memory.swap.max" if layout.is_pure else "memory.memsw.limit_in_bytes"
     parent = own.service_cgroup if layout.is_pure else ""
-    configuration = oci.configuration(
+    return oci.configuration(
         hostname=entry.spec.hostname,
         slot=entry.slot,
         cgroup=own.guest_cgroup,
@@ -126,8 +132,6 @@ def _write_configuration(
         binds=binds,
         swap_counted=memory is not None and os.path.exists(f"{memory}{parent}/{swap}"),
     )
-    with open(own.path("config.json"), "w", encoding="utf-8") as file:
-        json.dump(configuration, file)
 
 
 def _files(own: Own, entry: record.Entry, host_keys: list[str]) -> list[oci.Bind]:
@@ -179,20 +183,24 @@ def _ssh_keys(spec: Spec, names: list[str]) -> dict[str, str]:
 
 
 def _initial_program() -> str:
-    path = runc.initial_program()
+    path = shutil.which(oci.INIT_PROGRAM)
     if path is None:
-        raise CannotIsolate(f"{runc.INIT_PROGRAM}: not installed")
+        raise CannotIsolate(f"{oci.INIT_PROGRAM}: not installed")
     return path
 
 
-def start_shell(own: Own) -> None:
+def start_shell(own: Own, entry: record.Entry) -> None:
     """Start the environment's shell on its hubs, as `hub` does on a machine of its own."""
     pipe = os.open(own.path(PIPE), os.O_RDWR | os.O_CLOEXEC)  # both ways: it never ends
     output, errors = hubs.shell_outputs(own)
     try:
-        prompt = f"PS1={own.id[:4]}; "
-        words = ["exec", "--detach", "--pid-file", own.path(runc.SHELL_PID_FILE), "--env", prompt]
-        runc.run(own, [*words, own.id, fit.SHELL, "-i"], streams=(pipe, output, errors))
+        prompt = {"PS1": f"{own.id[:4]}; "}
+        inside = Inside([fit.SHELL, "-i"], variables=prompt, pid_file=own.shell_pid_file)
+        initial = Initial(entry.init_pid, entry.init_start)
+        words = ALL[entry.runtime].joining(own, initial, inside)
+        done = subprocess.run(words, stdin=pipe, stdout=output, stderr=errors, env={}, check=False)
+        if done.returncode:
+            raise StartFailed(f"{fit.SHELL} did not start: its hub {SHELL}2 may say why")
     finally:
         for descriptor in (pipe, output, errors):
             os.close(descriptor)

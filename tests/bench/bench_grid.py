@@ -32,10 +32,10 @@ def run(ctx: Context) -> Iterable[Row]:
             machine.close()
 
 
-def _first_output(machine: Machine, score: str) -> float:
+def _first_output(machine: Machine, score: str, **changes: object) -> float:
     """Return the seconds from a spawn to what its first command prints."""
     began = time.perf_counter()
-    env = machine.node.start(machine.spec(score=score))
+    env = machine.node.start(machine.spec(score=score, **changes))
     try:
         assert machine.run(env, "/bin/echo", "here").out == "here\n"
         return time.perf_counter() - began
@@ -50,6 +50,7 @@ def _spawn(ctx: Context, machine: Machine, scratch: Path) -> Iterable[Row]:
         {
             "busybox": lambda: _first_output(machine, machine.root),
             "runc": lambda: _by_runc(bundle),
+            "unlimited": lambda: _first_output(machine, machine.root, limits=None),
             "debian": lambda: _first_output(machine, debian),
         },
         runs=ctx.runs * 2,
@@ -68,6 +69,14 @@ def _spawn(ctx: Context, machine: Machine, scratch: Path) -> Iterable[Row]:
         "s",
         [a - b for a, b in zip(ours, theirs, strict=True)],
         target=0.150,
+    )
+    yield Row(
+        "grid: spawn to first output, no limits",
+        "s",
+        times["unlimited"],
+        ours,
+        "with limits, by runc",
+        flags="by bubblewrap; no network",
     )
     yield Row(
         "grid: spawn to first output, Debian of 300 MB",

@@ -19,7 +19,7 @@ from spawngrid.settings.config import NodeConfig, read_config
 from tests.commands import WAIT_SECONDS_MAX, environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "grid"
-PROGRAMS = ("runc", "catatonit", "busybox")
+PROGRAMS = ("runc", "bwrap", "catatonit", "busybox")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -20,7 +20,9 @@ PATIENCE = 60
 
 @pytest.fixture(scope="module")
 def sto1(grid: Grid, tmp_path_factory: pytest.TempPathFactory) -> Node:
-    return with_clean(grid.storage("sto1"), tmp_path_factory.mktemp("root") / "root")
+    return with_clean(
+        grid.storage("sto1", unlimited="yes"), tmp_path_factory.mktemp("root") / "root"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,9 @@ class Wire:
 
 
 def test_a_terminal_survives_its_connection(glenda: User, sto1: Node) -> None:
-    glenda("spawn", "clean", "--as", "far", "--node", "sto1", "--network", "none")
+    """By bubblewrap: what carries a command's terminal is then ours from one end to the other."""
+    words = ["--as", "far", "--node", "sto1", "--network", "none", "--limits", "none"]
+    glenda("spawn", "clean", *words)
     wire = Wire(sto1.config.listen.port)
     try:
         glenda("run", "far", "true")  # now the place is remembered: it is reached by our wire
@@ -193,8 +197,9 @@ def test_a_terminal_survives_its_connection(glenda: User, sto1: Node) -> None:
             wire.cut()
             shell.expect("after the cut")
             wire.cut()
-            shell.sendline("echo $x twice")
+            shell.sendline("echo $x twice; stty size")
             shell.expect("kept twice")
+            shell.expect("30 90")
     finally:
         wire.close()
         glenda("boom", "far")

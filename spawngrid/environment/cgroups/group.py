@@ -12,6 +12,10 @@ from spawngrid.environment.processes import wait_until
 
 FREEZE_SECONDS_MAX: Final = 2.0  # a task that waits for a file system cannot be stopped (v1)
 KILL_SECONDS_MAX: Final = 10.0
+_EMPTY_IN_NEW: Final = (
+    "cpuset.cpus",
+    "cpuset.mems",
+)  # of version 1: nothing can run before they are set
 
 
 def read_layout() -> Layout:
@@ -41,9 +45,27 @@ class Group:
         for directory in self.layout.directories(self.path):
             os.makedirs(directory, exist_ok=True)
 
+    def create_everywhere(self) -> list[str]:
+        """Make the group in every hierarchy, so that nothing of another's is seen in any; its directories."""
+        self.create()
+        found = self.layout.everywhere(self.path)
+        for directory in found:
+            top = directory.removesuffix(self.path)
+            for name in self.path.strip("/").split("/"):
+                top = f"{top}/{name}"
+                os.makedirs(top, exist_ok=True)
+                for file in _EMPTY_IN_NEW:
+                    _inherit(top, file)
+        return found
+
     def add(self, pid: int) -> None:
         """Move a process into the group."""
         for directory in self.layout.directories(self.path):
+            _write(f"{directory}/cgroup.procs", str(pid))
+
+    def add_everywhere(self, pid: int) -> None:
+        """Move a process into the group in every hierarchy that has it."""
+        for directory in self.layout.everywhere(self.path):
             _write(f"{directory}/cgroup.procs", str(pid))
 
     def processes(self) -> set[int]:
@@ -140,6 +162,12 @@ def children(layout: Layout, path: str) -> set[str]:
         with suppress(FileNotFoundError), os.scandir(top) as entries:
             found.update(entry.name for entry in entries if entry.is_dir())
     return found
+
+
+def _inherit(directory: str, name: str) -> None:
+    """Let a group that has nothing in a file have what the group above it has."""
+    if not (_read(f"{directory}/{name}") or "x").strip():
+        _write(f"{directory}/{name}", _read(f"{os.path.dirname(directory)}/{name}") or "")
 
 
 def _gone(path: str) -> bool:

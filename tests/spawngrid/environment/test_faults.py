@@ -11,6 +11,7 @@ import pytest
 from hubfs.shell.places import is_hub_mount
 from lib9.errors import SpawngridError
 from spawngrid.environment import orders, record, tree
+from spawngrid.environment.interface import Limits
 from spawngrid.environment.places import Places
 from spawngrid.environment.processes import end, start_time
 from spawngrid.environment.slots import first_slot
@@ -18,6 +19,7 @@ from tests.spawngrid.environment.machine import Machine, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
 _STARTS = ["cgroup", "mounted", "created", "connected", "started", "recorded"]
+_OF_BUBBLEWRAP = ["launched", "made", "created", "connected", "started"]
 _STOPS = ["killed", "unmounted", "removed"]
 _CLIENT = """
 import sys
@@ -71,13 +73,16 @@ def serving(machine: Machine) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("point", _STARTS)
-def test_the_start_is_killed(machine: Machine, point: str) -> None:
+@pytest.mark.parametrize(
+    ("point", "limits"),
+    [(point, Limits()) for point in _STARTS] + [(point, None) for point in _OF_BUBBLEWRAP],
+)
+def test_the_start_is_killed(machine: Machine, point: str, limits: Limits | None) -> None:
     orders.end_server(places(machine).keeper)
     broken = machine.another(kill_at=f"start.{point}")
     try:
         with pytest.raises(SpawngridError):
-            broken.start(machine.spec(network="nat"))
+            broken.start(machine.spec(network="nat", limits=limits))
         assert_clean(machine)
     finally:
         orders.end_server(places(machine).keeper)
@@ -95,7 +100,7 @@ def test_the_stop_is_killed(machine: Machine, point: str) -> None:
 
 @pytest.mark.parametrize("point", ["frozen", "thawed"])
 def test_the_save_is_killed(machine: Machine, point: str) -> None:
-    with machine.spawned() as env:
+    with machine.spawned(limits=None) as env:
         machine.sh(env, "echo kept > /file")
         killed_client(machine, f"save.{point}", "save", env.id)
         machine.node.reconcile()
@@ -107,7 +112,7 @@ def test_the_client_of_a_start_is_killed(machine: Machine) -> None:
     """The record is there, its lock is free, and nobody works on it."""
     own = places(machine).of("0123456789ab")
     os.mkdir(own.folder, 0o700)
-    record.write(own, record.Entry(own.id, machine.spec(), slot=first_slot(places(machine).key)))
+    record.write(own, record.Entry(own.id, machine.spec(), first_slot(places(machine).key), "runc"))
     assert [each.kind for each in machine.node.orphans()] == ["record"]
     assert_clean(machine)
 

@@ -33,7 +33,7 @@ def test_a_directory_that_leads_outside(machine: Machine, tmp_path: Path, name: 
     assert machine.node.all() == []
 
 
-def test_files_that_lead_outside(machine: Machine, tmp_path: Path) -> None:
+def test_files_that_lead_outside(machine: Machine, tmp_path: Path, limits: Limits | None) -> None:
     """Links to this machine's files lead to places of the root."""
     victim = tmp_path / "victim"
     victim.write_text("this machine's\n")
@@ -43,7 +43,7 @@ def test_files_that_lead_outside(machine: Machine, tmp_path: Path) -> None:
         (tree / "etc" / name).symlink_to(victim)
     (tree / "bin/sh").unlink()
     (tree / "bin/sh").symlink_to("/bin/busybox")
-    with machine.spawned(score=machine.store_root(tree)) as env:
+    with machine.spawned(limits=limits, score=machine.store_root(tree)) as env:
         assert machine.sh(env, f"cat {victim}").out != "this machine's\n"
         machine.sh(env, f"mkdir -p {victim.parent}; echo changed > {victim}")
     assert victim.read_text() == "this machine's\n"
@@ -57,7 +57,9 @@ def test_a_root_without_a_shell(machine: Machine, tmp_path: Path) -> None:
         machine.node.start(machine.spec(score=score))
 
 
-def test_set_id_programs_and_devices(machine: Machine, tmp_path: Path) -> None:
+def test_set_id_programs_and_devices(
+    machine: Machine, tmp_path: Path, limits: Limits | None
+) -> None:
     tree = busybox(tmp_path / "root")
     (tree / "suid").mkdir()
     shutil.copy("/bin/busybox", tree / "suid/busybox")
@@ -67,7 +69,7 @@ def test_set_id_programs_and_devices(machine: Machine, tmp_path: Path) -> None:
     (tree / "etc").mkdir()
     (tree / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nglenda:x:1000:1000::/:/bin/sh\n")
     (tree / "etc/group").write_text("root:x:0:\nglenda:x:1000:\n")
-    with machine.spawned(score=machine.store_root(tree)) as env:
+    with machine.spawned(limits=limits, score=machine.store_root(tree)) as env:
         assert "6755" in machine.sh(env, "stat -c %a /suid/busybox").out
         said = machine.sh(env, "start-stop-daemon -S -c glenda:glenda -x /suid/busybox -- id")
         assert "uid=1000" in said.out
@@ -97,8 +99,8 @@ def test_a_memory_hog(machine: Machine) -> None:
         assert machine.node.save(env.id).frozen
 
 
-def test_a_disk_filler(machine: Machine) -> None:
-    with machine.spawned(scratch_bytes=16 << 20) as env:
+def test_a_disk_filler(machine: Machine, limits: Limits | None) -> None:
+    with machine.spawned(limits=limits, scratch_bytes=16 << 20) as env:
         told = machine.sh(env, "dd if=/dev/urandom of=/fill bs=1M count=64")
         assert "No space left" in told.err
         for place in ("/srv/x", "/run/x", "/dev/x"):
@@ -112,7 +114,7 @@ def test_a_disk_filler(machine: Machine) -> None:
 
 
 def test_a_hub_flooder(machine: Machine) -> None:
-    with machine.spawned() as flooder, machine.spawned() as other:
+    with machine.spawned(limits=None) as flooder, machine.spawned() as other:
         machine.say(
             flooder, "for n in 1 2 3 4; do yes floods > /srv/io1 & done; sleep 1; yes > /srv/io0 &"
         )

@@ -102,7 +102,7 @@ _specs = st.builds(
 
 @given(_specs, st.integers(0, 9999), _texts)
 def test_a_record_keeps_what_was_asked_for(spec: Spec, slot: int, reason: str) -> None:
-    entry = record.Entry("0123456789ab", spec, slot, state="running", reason=reason, init_pid=7)
+    entry = record.Entry("0123456789ab", spec, slot, "runc", reason=reason, init_pid=7)
     text = unparse(record.to_record(entry))
     assert record.from_record(next(parse(text, "record"))) == entry
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from spawngrid.environment.interface import Limits
 from tests.spawngrid.environment.machine import Machine
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
@@ -51,7 +52,10 @@ def outside() -> Iterator[str]:
 
 
 def test_nat_leads_out_and_nowhere_else(machine: Machine, outside: str) -> None:
-    with machine.spawned(network="nat") as one, machine.spawned(network="nat") as two:
+    with (
+        machine.spawned(network="nat") as one,
+        machine.spawned(network="nat", limits=None) as two,
+    ):
         assert machine.sh(one, f"nc -w 20 {outside} 7777").out == "you are 198.51.100.1\n"
         machine.say(two, "nc -l -p 9 -e echo reached & ")
         refused = machine.sh(one, f"nc -w 1 {two.address} 9")
@@ -68,17 +72,21 @@ def test_nat_leads_out_and_nowhere_else(machine: Machine, outside: str) -> None:
             server.kill()
             server.wait()
             server.stdout.close()  # type: ignore[union-attr]
-        assert one.address in machine.sh(one, "ip addr; cat /etc/hosts").out
+        assert machine.sh(two, f"nc -w 20 {outside} 7777").out == "you are 198.51.100.1\n"
+        for own in (one, two):
+            assert own.address in machine.sh(own, "ip addr; cat /etc/hosts").out
 
 
-def test_no_network_has_loopback_alone(machine: Machine, outside: str) -> None:
-    with machine.spawned(network="none") as env:
+def test_no_network_has_loopback_alone(
+    machine: Machine, outside: str, limits: Limits | None
+) -> None:
+    with machine.spawned(limits=limits, network="none") as env:
         assert machine.sh(env, "ls /sys/class/net").out == "lo\n"
         assert machine.sh(env, f"nc -w 1 {outside} 7777").status != 0
 
 
-def test_the_machines_own_network(machine: Machine, outside: str) -> None:
-    with machine.spawned(network="host") as env:
+def test_the_machines_own_network(machine: Machine, outside: str, limits: Limits | None) -> None:
+    with machine.spawned(limits=limits, network="host") as env:
         assert machine.sh(env, f"nc -w 20 {outside} 7777").out == "you are 198.51.100.1\n"
         assert machine.sh(env, "ip link add x type dummy").status != 0
         assert machine.sh(env, "touch /sys/x; echo 1 > /sys/kernel/profiling").status != 0

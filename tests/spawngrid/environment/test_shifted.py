@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fossil_fs.ids import ACLS, CAPABILITY, NOBODY, Shift
 from spawngrid.environment.doctor import maps_ids
+from spawngrid.environment.interface import Limits
 from tests.spawngrid.environment.machine import Machine
 
 BASE = 0x40000000
@@ -53,9 +54,9 @@ def test_capabilities_name_their_owner_outside() -> None:
 
 @pytest.mark.root
 @pytest.mark.fuse
-def test_an_environment_with_shifted_ids(machine: Machine) -> None:
+def test_an_environment_with_shifted_ids(machine: Machine, limits: Limits | None) -> None:
     node = machine.another(shift_ids=True)
-    env = node.start(machine.spec())
+    env = node.start(machine.spec(limits=limits))
     try:
         script = "mkdir /d && echo x > /d/own && echo y > /d/given && chown 1000:1001 /d/given"
         told = machine.sh(env, script)

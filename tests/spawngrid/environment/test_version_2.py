@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spawngrid.environment.cgroups.group import read_layout
+from tests.conftest import need
 
 pytestmark = [pytest.mark.root, pytest.mark.fuse]
 _LIFE = """
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 from spawngrid.environment.cgroups.group import read_layout
 from spawngrid.environment.interface import CannotIsolate, Limits
+from spawngrid.environment.runtimes.bubblewrap import Bubblewrap
 from tests.spawngrid.environment.machine import Machine
 
 layout = read_layout()
@@ -23,12 +25,15 @@ assert layout.kind == "v2", layout
 machine = Machine(Path(sys.argv[1]))
 try:
     limits = None if layout.missing() else Limits()
-    with machine.spawned(limits=limits) as env:
-        assert "0::/" in machine.sh(env, "cat /proc/self/cgroup").out
-        machine.sh(env, "echo kept > /file")
-        saved = machine.node.save(env.id)
-        assert saved.frozen
-        assert machine.stored(saved.score, "file") == b"kept\\n"
+    usual = Bubblewrap.lacks
+    for lacks in (usual, lambda self: "not wanted here"):
+        Bubblewrap.lacks = lacks
+        with machine.spawned(limits=limits) as env:
+            assert "0::/\\n" in machine.sh(env, "cat /proc/self/cgroup").out
+            machine.sh(env, "echo kept > /file")
+            saved = machine.node.save(env.id)
+            assert saved.frozen
+            assert machine.stored(saved.score, "file") == b"kept\\n"
     if layout.missing():
         try:
             machine.node.start(machine.spec())
@@ -62,6 +67,35 @@ finally:
 """
 
 
+_NAMED = """
+import sys
+from pathlib import Path
+from spawngrid.environment.cgroups.group import read_layout
+from tests.spawngrid.environment.machine import Machine
+
+layout = read_layout()
+assert (layout.kind, list(layout.v1)) == ("v1", ["systemd"]), layout
+machine = Machine(Path(sys.argv[1]))
+try:
+    with machine.spawned(limits=None) as env:
+        assert "name=systemd:/\\n" in machine.sh(env, "cat /proc/self/cgroup").out
+        seen = machine.sh(env, "cd /sys/fs/cgroup; ls -d *; ls -d */spawngrid").out
+        assert seen == "systemd\\n", seen
+        assert not machine.node.save(env.id).frozen, "said, where it cannot be had"
+finally:
+    machine.close()
+"""
+
+
+def test_a_life_on_version_1_without_a_controller(tmp_path: Path) -> None:
+    """A machine that runc makes nothing on: it wants a controller for devices."""
+    if not os.path.exists("/sys/fs/cgroup/systemd"):
+        pytest.skip("no hierarchy of version 1 without a controller")
+    table = "mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/systemd"
+    named = "mount -t cgroup -o none,name=systemd none /sys/fs/cgroup/systemd"
+    live(f"umount -l -R /sys/fs/cgroup && {table} && {named}", _NAMED, tmp_path)
+
+
 def test_a_life_on_version_2(tmp_path: Path) -> None:
     if not read_layout().unified:
         pytest.skip("no cgroups of version 2")
@@ -74,8 +108,8 @@ def test_without_cgroups_nothing_is_started(tmp_path: Path) -> None:
 
 def live(before: str, life: str, tmp_path: Path) -> None:
     """Run a life on a machine whose mounts are changed first, for it alone."""
-    if shutil.which("runc") is None:
-        pytest.skip("no runc")
+    for name in ("runc", "bwrap"):
+        need("grid", shutil.which(name) is not None, f"{name} is not installed")
     command = [sys.executable, "-c", life, str(tmp_path / "node")]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", f'{before} && exec "$@"', "sh", *command],
