@@ -293,7 +293,9 @@ def test_signals_that_the_service_ignores_are_not_ignored_inside(
         done = joined(machine, env, "/bin/grep", "-E", "Sig(Blk|Ign)", "/proc/self/status")
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert done.stdout.split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]
+    _, blocked, _, ignored = done.stdout.split()
+    # the C library keeps two for itself, which who is started by make has ignored
+    assert (int(blocked, 16), int(ignored, 16) & ~(0b11 << 31)) == (0, 0)
 
 
 def test_nothing_of_what_made_it_is_left_in_it(machine: Machine, env: Environment) -> None:
