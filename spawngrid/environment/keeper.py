@@ -42,6 +42,7 @@ class _Watched:
     note: int
     pipe: int
     waiting: bytes = b""
+    waking: bool = False  # a shell is being started in place of one that has ended
 
 
 class Keeper:
@@ -104,24 +105,25 @@ class Keeper:
             return
         if child == 0:
             self._be_starter(connection, own, descriptors)
-        ended = os.pidfd_open(child)
-        self._readers[ended] = lambda _events: self._reap(child, ended)
-        self._poll.register(ended, select.POLLIN)
+        self._reap_later(child, lambda: None)
 
-    def _reap(self, child: int, ended: int) -> None:
-        os.waitpid(child, 0)
-        del self._readers[ended]
-        self._poll.unregister(ended)
-        os.close(ended)
+    def _reap_later(self, child: int, then: Callable[[], None]) -> None:
+        ended = os.pidfd_open(child)
+
+        def reap(_events: int) -> None:
+            os.waitpid(child, 0)
+            del self._readers[ended]
+            self._poll.unregister(ended)
+            os.close(ended)
+            then()
+
+        self._readers[ended] = reap
+        self._poll.register(ended, select.POLLIN)
 
     def _be_starter(self, connection: socket.socket, own: Own, descriptors: list[int]) -> None:
         """Run in the child; never return into the loop."""
         try:
-            os.setsid()
-            self._listener.close()
-            for watched in self._watched.values():
-                for descriptor in (watched.hub, watched.note, watched.pipe):
-                    os.close(descriptor)
+            self._let_go()
             not_ours = (connection.fileno(), *descriptors)
             starting.start(
                 own,
@@ -134,6 +136,14 @@ class Keeper:
         finally:
             sys.stderr.flush()
             os._exit(0)
+
+    def _let_go(self) -> None:
+        """In a child: close all that is the loop's."""
+        os.setsid()
+        self._listener.close()
+        for watched in self._watched.values():
+            for descriptor in (watched.hub, watched.note, watched.pipe):
+                os.close(descriptor)
 
     def _watch(self, own: Own) -> None:
         """Carry an environment's input from now on."""
@@ -173,6 +183,26 @@ class Keeper:
             self._unwatch_if_gone(watched)
             return
         self._pour(watched)
+        if not watched.waking and not shell_pid(watched.own):
+            self._wake(watched)
+
+    def _wake(self, watched: _Watched) -> None:
+        """Let a shell read what was said to one that has ended, or has not begun."""
+        try:
+            child = os.fork()
+        except OSError:
+            return  # the next line tries again
+        if child == 0:
+            try:
+                self._let_go()
+                starting.ensure_shell(watched.own)
+            except Exception as error:  # noqa: BLE001 nobody else would hear of it
+                sys.stderr.write(f"{watched.own.id}: {error_line(single_error(error))}\n")
+            finally:
+                sys.stderr.flush()
+                os._exit(0)
+        watched.waking = True
+        self._reap_later(child, lambda: setattr(watched, "waking", False))
 
     def _unwatch_if_gone(self, watched: _Watched) -> None:
         try:

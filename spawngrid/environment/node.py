@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -29,6 +29,7 @@ from spawngrid.environment.interface import (
     Streams,
     Usage,
 )
+from spawngrid.environment.locks import locked
 from spawngrid.environment.pids import shell_pid
 from spawngrid.environment.places import Own, Places, is_id, new_id
 from spawngrid.environment.processes import is_running
@@ -37,10 +38,9 @@ from spawngrid.environment.removing import remove
 from spawngrid.environment.runtimes.choosing import ALL, choose
 from spawngrid.environment.runtimes.interface import Initial, Inside
 from spawngrid.environment.saving import save
-from spawngrid.environment.starting import start_shell
+from spawngrid.environment.starting import ensure_shell, start_shell
 
 KEEPER_SECONDS_MAX: Final = 30.0  # a loaded machine takes seconds to import it
-LOCK_SECONDS_MAX: Final = 60.0  # an environment that is being started, saved or stopped by another
 
 
 class Node:
@@ -87,7 +87,7 @@ class Node:
 
     def _take(self, spec: Spec) -> tuple[Own, int]:
         """Write the record of a new environment, with a slot nobody has; its lock is held."""
-        with _locked(os.path.join(self._places.folder, "lock")):
+        with locked(os.path.join(self._places.folder, "lock")):
             entries = [record.read(self._places.of(each)) for each in record.ids(self._places)]
             slot = slots.free_slot(self._places.key, (e.slot for e in entries if e is not None))
             if slot is None:
@@ -147,17 +147,15 @@ class Node:
 
     def attach(self, environment_id: str) -> Environment:
         """Return the environment, with a shell that reads its hub."""
-        own, entry = self._running(environment_id)
+        own, _ = self._running(environment_id)
         self.prepare()
-        with _locked(own.path("lock")):
-            if not shell_pid(own):
-                start_shell(own, entry)
+        ensure_shell(own)
         return self._environment(own)
 
     def save(self, environment_id: str) -> Saved:
         """Save the root as it is at one moment."""
         own = self._own(environment_id)
-        with _locked(own.path("lock")):
+        with locked(own.path("lock")):
             if tree.running(own) is None:
                 raise NotRunning(f"{environment_id}: the daemon of its file system is gone")
             return save(own)
@@ -165,7 +163,7 @@ class Node:
     def stop(self, environment_id: str) -> None:
         """End an environment and remove all that is its."""
         own = self._own(environment_id)
-        with _locked(own.path("lock")):
+        with locked(own.path("lock")):
             entry = record.set_state(own, "stopping")
             remove(own, entry)
 
@@ -204,7 +202,7 @@ class Node:
             orders.end_server(self._places.keeper)  # a new one reads the new hubs
         self.prepare()
         for own in without:
-            with _locked(own.path("lock")):
+            with locked(own.path("lock")):
                 _restart_shell(own)
         return [Mended("hub", own.id, "made anew") for own in without]
 
@@ -265,7 +263,7 @@ class Node:
 
     def _ensure_keeper(self) -> None:
         """Start the keeper if nobody listens in its place."""
-        with _locked(os.path.join(self._places.folder, "keeper.lock")):
+        with locked(os.path.join(self._places.folder, "keeper.lock")):
             if orders.is_served(self._places.keeper):
                 return
             words = [self._places.run, self._places.state, self._kill_at]
@@ -336,22 +334,3 @@ def _check(spec: Spec) -> None:
     for text in (spec.name, spec.user, spec.store):
         if not text.isprintable() or '"' in text:
             raise UsageError(f"{text!r}: no control characters, no quotes")
-
-
-@contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Hold a lock file; the kernel drops it when this process dies. TimeoutError."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + LOCK_SECONDS_MAX
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{path}: held by another for too long") from None
-                time.sleep(0.005)
-        yield
-    finally:
-        os.close(descriptor)

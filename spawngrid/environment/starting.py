@@ -32,6 +32,8 @@ from spawngrid.environment import (
 from spawngrid.environment.cgroups.group import Group, read_layout
 from spawngrid.environment.cgroups.layout import Layout
 from spawngrid.environment.interface import CannotIsolate, Spec, StartFailed
+from spawngrid.environment.locks import locked
+from spawngrid.environment.pids import shell_pid
 from spawngrid.environment.places import SHELL, Own
 from spawngrid.environment.processes import start_time
 from spawngrid.environment.runtimes.choosing import ALL
@@ -45,7 +47,7 @@ def start(own: Own, *, kill_at: str, not_ours: tuple[int, ...], ready: Callable[
     """Make the environment of a record; whatever goes wrong is raised, and taken back by the caller.
 
     `ready` is called when commands can be run. Its shell is started then: what it is told meanwhile waits in
-    its pipe. If the shell cannot be started, the next who attaches tries again.
+    its pipe. If the shell cannot be started, the next who attaches or says something tries again.
     """
     entry = record.read(own)
     if entry is None:
@@ -187,6 +189,16 @@ def _initial_program() -> str:
     if path is None:
         raise CannotIsolate(f"{oci.INIT_PROGRAM}: not installed")
     return path
+
+
+def ensure_shell(own: Own) -> None:
+    """Start the shell of an environment that runs, unless it has one; OSError, StartFailed."""
+    with locked(
+        own.path("lock")
+    ):  # whoever starts the environment holds it, until the shell is there
+        entry = record.read(own)
+        if entry is not None and entry.state == "running" and not shell_pid(own):
+            start_shell(own, entry)
 
 
 def start_shell(own: Own, entry: record.Entry) -> None:

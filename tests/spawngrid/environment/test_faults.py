@@ -65,7 +65,7 @@ def serving(machine: Machine) -> list[str]:
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             groups = Path(f"/proc/{name}/cgroup").read_text()
-            words = Path(f"/proc/{name}/cmdline").read_text()
+            words = Path(f"/proc/{name}/cmdline").read_text(errors="replace")
         except OSError:
             continue
         if places(machine).cgroup in groups and start_time(int(name)) is not None:

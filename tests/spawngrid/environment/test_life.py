@@ -93,9 +93,12 @@ def test_the_shell_is_a_hub_and_services_are_started(
         )
         machine.say(env, "exit")
         wait_until(lambda: "/bin/sh -i" not in machine.sh(env, "ps").out)
-        assert machine.node.attach(env.id).state == "running"
-        machine.say(env, "echo shell number $((1 + 1))")
+        machine.say(env, "echo shell number $((1 + 1))")  # another hears it
         wait_until(lambda: b"shell number 2" in machine.hub(env, "io1"))
+        machine.say(env, "exit")
+        wait_until(lambda: "/bin/sh -i" not in machine.sh(env, "ps").out)
+        assert machine.node.attach(env.id).state == "running"
+        assert "/bin/sh -i" in machine.sh(env, "ps").out
 
 
 def test_each_spawn_is_a_machine_of_its_own(
