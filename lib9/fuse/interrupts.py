@@ -2,15 +2,17 @@
 
 The kernel tells us of a signal to who waits, once for each request. A signal that stops the process
 and lets it go on again (SIGSTOP, SIGCONT) must not end its read: sed, awk and most C programs take
-EINTR for a failure. So we look at what is pending: a signal that ends the process, runs a handler or
-is Ctrl-Z ends the wait; otherwise the request is *held*, and looked at again from time to time, since
+EINTR for a failure. Nor must SIGCHLD, for which every shell has a handler: of a pipe its read or write
+would go on by itself (SA_RESTART), but what we answer reaches it, and bash gives up the echo, and BusyBox'
+ash takes it for the end. So we look at what is pending: a signal that ends the process, runs a handler
+or is Ctrl-Z ends the wait; otherwise the request is *held*, and looked at again from time to time, since
 no second word will come from the kernel. Nothing held, nothing wakes up.
 
 Source: proc(5), the signal masks of /proc/PID/status; request_wait_answer() of Linux' fuse/dev.c.
 """
 
 import time
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCHLD, SIGCONT, SIGSTOP
 
 import trio
 
@@ -32,7 +34,7 @@ def ends_wait(status: bytes) -> bool:
         if name in masks:
             masks[name] = int(value, 16)
     own, shared, blocked, caught = masks.values()
-    pending = (own | shared) & ~blocked & ~_bit(SIGSTOP)
+    pending = (own | shared) & ~blocked & ~_bit(SIGSTOP) & ~_bit(SIGCHLD)
     if not caught & _bit(SIGCONT):
         pending &= ~_bit(SIGCONT)
     return bool(pending)

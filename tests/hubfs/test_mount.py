@@ -121,6 +121,27 @@ def test_signals_that_do_not_end_a_program_lose_it_nothing(
     assert child.returncode == 0
 
 
+def test_a_child_that_ends_ends_no_wait_of_its_parent(hubs: Path) -> None:
+    # shells all handle SIGCHLD, and of a pipe their system calls would go on by themselves
+    (hubs / "h").touch()
+    script = """
+        $SIG{CHLD} = sub {};
+        exec "sleep", "0.3" unless fork;
+        my $size = sysread STDIN, my $text, 99;
+        print defined $size ? "got $text" : "no: $!\n";
+    """
+    with (
+        (hubs / "h").open("rb", buffering=0) as hub,
+        subprocess.Popen(["perl", "-e", script], stdin=hub, stdout=subprocess.PIPE) as child,
+    ):
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+        wait_until(lambda: (pid := children.read_text().strip()) and state(int(pid)) == "Z")
+        time.sleep(0.1)  # for the signal to arrive, which nothing shows
+        (hubs / "h").write_bytes(b"what was said\n")
+        assert child.stdout is not None
+        assert child.stdout.read() == b"got what was said\n"
+
+
 @pytest.mark.shim("interrupts")
 def test_a_reader_that_was_stopped_and_went_on_can_still_be_killed(hubs: Path) -> None:
     # the kernel tells of the first signal only

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGWINCH
+from signal import SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGWINCH
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +40,8 @@ def status(
         (status(shared=[SIGTSTP]), True),
         (status(shared=[SIGWINCH], caught=[SIGWINCH]), True),
         (status(shared=[SIGUSR1], blocked=[SIGUSR1]), False),
+        (status(shared=[SIGCHLD], caught=[SIGCHLD]), False),
+        (status(own=[SIGINT], shared=[SIGCHLD], caught=[SIGINT, SIGCHLD]), True),
     ],
 )
 def test_what_ends_a_wait(text: bytes, ends: bool) -> None:
