@@ -65,14 +65,13 @@ class MetaStream:
         if await self._first_name(last) <= name:
             return last
         at = bisect_right(self._fences, name)
-        if not at:
-            if name < await self._first_name(self._before_last(name)) and (
-                name < await self._first_name(0)
-            ):
+        low = self._numbers[at - 1] if at else self._before_last(name)
+        if name < (before := await self._first_name(low)):
+            low = 0
+            if name < (before := await self._first_name(low)):
                 return 0
-            at = bisect_right(self._fences, name)
-        low, high = self._numbers[at - 1], self._numbers[at]
-        before, behind = self._fences[at - 1], self._fences[at]
+        at = bisect_right(self._fences, name)  # the last block is behind the name, and known
+        high, behind = self._numbers[at], self._fences[at]
         halving = False
         while (span := high - low) > 1:
             steps = span // 2 if halving else int(guess(name, before, behind) * span)
@@ -113,9 +112,7 @@ class MetaStream:
         return first
 
     def _remember(self, number: int, first: bytes) -> None:
-        at = bisect_left(
-            self._numbers, number
-        )  # not before: another may have read this one meanwhile
+        at = bisect_left(self._numbers, number)  # another may have come in between
         if self._numbers[at : at + 1] == [number] or len(self._numbers) >= FENCES_MAX:
             return
         follows = at == 0 or self._fences[at - 1] < first

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fossil_fs import record
 from fossil_fs.directory import Directory, DirectoryWriter, edit_directory, write_directory
+from fossil_fs.directory import meta as meta_stream
 from fossil_fs.directory.guess import guess
 from fossil_fs.node import Node
 from tests.fossil_fs.kit import DictStore, run
@@ -122,6 +123,17 @@ def test_neighbours_are_found_without_another_read() -> None:
     for number in range(10_001, 10_010):
         assert run(directory.lookup(b"file%06d" % number)) == small(BLAKE3, number)
     assert store.reads <= 2  # where a block of names or of entries ends
+
+
+def test_names_are_found_whatever_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meta_stream, "FENCES_MAX", 3)
+    entries = counted(BLAKE3, 20_000)
+    store, source, meta = written(BLAKE3, entries)
+    directory = Directory(store, source, meta)
+    for number in [*range(19_999, 0, -997), 0, 5, *range(3, 20_000, 1999)]:
+        name = b"file%06d" % number
+        assert run(directory.lookup(name)) == entries[name]
+        assert run(directory.lookup(name + b"x")) is None
 
 
 @FAMILIES
