@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hubfs.errors import BadCommand
 
 HOST_SECONDS_MAX = 5.0  # for a new shell to read its input
+MAKE_SECONDS_MAX = 1.0  # from the first hub of a shell to the last, its note
 MOUNT_VARIABLE = "HUB_MOUNT"  # where its hubs are, in the environment of a shell on hubs
 NOTE_SIZE_MAX = 256  # bytes in one message to the host
 
@@ -49,8 +50,16 @@ class ShellHubs:
         return os.path.join(self.mount, "ctl")
 
     def exist(self) -> bool:
-        """Tell whether this shell runs: its host removes its hubs at the end."""
-        return os.path.exists(self.input)
+        """Tell whether this shell runs: its host removes its hubs at the end.
+
+        Waits for those that somebody is about to make.
+        """
+        deadline = time.monotonic() + MAKE_SECONDS_MAX
+        while os.path.exists(self.input):
+            if os.path.exists(self.note) or time.monotonic() > deadline:
+                return True
+            time.sleep(0.005)
+        return False
 
     def is_hosted(self, seconds: float = HOST_SECONDS_MAX) -> bool:
         """Tell whether somebody reads this shell's input; a host that begins has `seconds` for it."""
@@ -78,7 +87,7 @@ class ShellHubs:
     def make(self, *, terminal: bool) -> None:
         """Make the hubs; FileExistsError if another host was quicker."""
         os.close(os.open(self.input, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        for path in [self.output, self.note] + ([] if terminal else [self.errors]):
+        for path in [self.output, *([] if terminal else [self.errors]), self.note]:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self.tell(f"messages {self.name}.note")
 

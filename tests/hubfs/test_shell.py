@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from hubfs.shell.hubs import ShellHubs
 from lib9.fuse.options import ENGINE_VARIABLE, STOCK
 from tests.commands import environment, run
 from tests.kit.hubs import daemon_of, hub_processes_of
@@ -154,6 +156,20 @@ def test_who_joins_late_answers_no_question_of_the_past(home_of_shells: Path) ->
         screen.expect("%")
         screen.sendline("detach")
         screen.expect(pexpect.EOF)
+
+
+def test_a_shell_that_is_being_made_is_waited_for(home_of_shells: Path) -> None:
+    run("hub", "-b")
+    point = home_of_shells / "run" / "spawngrid" / "hubs" / "hubfs"
+    hubs = ShellHubs(str(point), "slow")
+    (point / "slow0").touch()
+    maker = threading.Timer(0.2, (point / "slow.note").touch)
+    maker.start()
+    assert hubs.exist()
+    assert (point / "slow.note").exists()
+    maker.join()
+    hubs.remove()
+    assert not hubs.exist()
 
 
 def test_the_mount_ends_under_a_client_and_the_next_makes_it_anew(home_of_shells: Path) -> None:
