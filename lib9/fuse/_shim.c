@@ -400,10 +400,7 @@ static void count_window(void)
 {
     if (++window_size < WINDOW)
         return;
-    PyObject *result = PyObject_CallFunction(on_window, "I", window_missed);
-    if (!result)
-        PyErr_WriteUnraisable(on_window);
-    Py_XDECREF(result);
+    call_quietly(on_window, "K", window_missed, 0);
     window_size = window_missed = 0;
 }
 

@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Final
 
-SHIM_SOURCES: Final = "90e49de6db5a72b1"
+SHIM_SOURCES: Final = "6cf99038914ced82"
 """A digest of the C sources that this side is written for; `shim.sources`: of those it was built from."""
 
 

@@ -1,4 +1,4 @@
-"""Pointer blocks that were read before: a bounded cache, least recently used first out."""
+"""Pointer blocks, and leaves of directories, read before: bounded, least recently used first out."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ CACHE_SIZE: Final = 4 << 20  # bytes: 512 pointer blocks, the leaves of 8 GiB
 
 
 class PointerCache:
-    """Keeps verified pointer blocks by score, at most `size_max` bytes of them."""
+    """Keeps verified blocks by score, at most `size_max` bytes of them."""
 
     def __init__(self, size_max: int = CACHE_SIZE) -> None:
         self.size_max = size_max

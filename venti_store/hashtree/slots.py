@@ -62,10 +62,13 @@ async def _read_leaf(
     store: BlockReader, entry: Entry, number: int, cache: PointerCache | None
 ) -> bytes:
     """Return one leaf, kept with the pointers: who wants one slot often wants its neighbour next."""
+    if cache is None:
+        return (await read_blocks(store, entry, number, 1))[0]
     (key,) = await leaf_keys(store, entry, number, 1, cache)
-    block = cache.get(key.score) if cache is not None and key is not None else None
+    if key is None:
+        return b""
+    block = cache.get(key.score)
     if block is None:
         (block,) = await read_blocks(store, entry, number, 1, cache)
-        if cache is not None and key is not None:
-            cache.put(key.score, block)
+        cache.put(key.score, block)
     return block
